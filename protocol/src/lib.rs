@@ -8,5 +8,6 @@
 //! never make an allocation that is larger than a limit the caller named.
 
 pub mod batch;
+pub mod fluss;
 pub mod ids;
 pub mod schema;

@@ -1,0 +1,1 @@
+//! The Fluss wire: frames, messages, table descriptors, and the batches that travel in them.
