@@ -1,6 +1,9 @@
 //! The world as storage sees it: clock, randomness and disk, passed in so that tests of crashes,
 //! expiry and recovery are deterministic.
 
+pub mod real;
+pub mod simulated;
+
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +75,11 @@ pub trait DiskFile: Send + Sync + 'static {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
     /// As [`DiskFile::read_at`], but `None` when it would have to wait for the disk.
-    fn read_at_without_waiting(&self, buffer: &mut [u8], position: u64) -> io::Result<Option<usize>>;
+    fn read_at_without_waiting(
+        &self,
+        buffer: &mut [u8],
+        position: u64,
+    ) -> io::Result<Option<usize>>;
 
     /// Writes all slices one after the other from `position` on.
     fn write_all_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;

@@ -1,0 +1,577 @@
+//! A disk, a clock and randomness that live in memory and do as a test tells them.
+//!
+//! [`SimulatedDisk`] models what a crash may do: a file's bytes are durable after `sync_data`, its
+//! name after `sync_directory`; [`SimulatedDisk::crash`] keeps that and a random part of the rest,
+//! chosen by a seed alone.
+//!
+//! ```
+//! use std::io::IoSlice;
+//! use std::path::Path;
+//! use storage::env::OpenMode;
+//! use storage::env::simulated::Simulation;
+//!
+//! let simulation = Simulation::new(42);
+//! let env = simulation.env();
+//! let file = env.disk.open(Path::new("/log"), OpenMode::CreateNew).unwrap();
+//! file.write_all_at(&[IoSlice::new(b"acknowledged")], 0).unwrap();
+//! file.sync_data().unwrap();
+//! env.disk.sync_directory(Path::new("/")).unwrap();
+//! file.write_all_at(&[IoSlice::new(b"not yet")], 12).unwrap();
+//!
+//! simulation.disk.crash(7);
+//! assert!(file.length().is_err());
+//! let survived = simulation.disk.contents(Path::new("/log")).unwrap();
+//! assert!(survived.starts_with(b"acknowledged"));
+//! ```
+
+mod clock;
+mod content;
+mod random;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{DirectoryEntry, Disk, DiskFile, Env, OpenMode};
+pub use clock::ManualClock;
+pub use random::SeededRandomness;
+use tree::{Kind, NodeId, Tree};
+
+/// Bytes that a simulated disk holds unless a test says otherwise: far more than a test needs, and
+/// little enough that a wrong position fails as a full disk instead of taking the memory.
+const CAPACITY_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// A whole simulated world.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// The disk and the handles of its faults.
+    pub disk: SimulatedDisk,
+    /// The clock.
+    pub clock: Arc<ManualClock>,
+    /// The randomness.
+    pub randomness: Arc<SeededRandomness>,
+}
+
+impl Simulation {
+    /// An empty disk, a clock in November 2023 and the random numbers of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Simulation {
+            disk: SimulatedDisk::new(),
+            clock: Arc::new(ManualClock::new(1_700_000_000_000)),
+            randomness: Arc::new(SeededRandomness::new(seed)),
+        }
+    }
+
+    /// What the code under test gets. Its disk belongs to the running process: after the next
+    /// crash or kill it fails every call, so that threads left over from before can do no harm,
+    /// and the restarted code needs a new one.
+    pub fn env(&self) -> Env {
+        Env {
+            clock: self.clock.clone(),
+            randomness: self.randomness.clone(),
+            disk: self.disk.mount(),
+        }
+    }
+}
+
+/// What has been done to a disk since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskCounters {
+    /// Calls of `sync_data` that succeeded.
+    pub file_syncs: u64,
+    /// Calls of `sync_directory` that succeeded.
+    pub directory_syncs: u64,
+    /// Calls of `write_all_at` that succeeded.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Calls that read.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+}
+
+/// The disk, as the test holds it. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct SimulatedDisk {
+    shared: Arc<Mutex<State>>,
+}
+
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        SimulatedDisk::new()
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    tree: Tree,
+    counters: DiskCounters,
+    capacity_bytes: u64,
+    used_bytes: u64,
+    /// Raised by every crash and kill; mounts and handles of an older one are stale.
+    generation: u64,
+    faults: Faults,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// Syncs that still succeed before one fails.
+    sync_failure_after: Option<u64>,
+    /// Changes that still succeed before the power is gone.
+    power_cut_after: Option<u64>,
+    power_is_off: bool,
+    syncs_are_ignored: bool,
+    reads_would_wait: bool,
+    unreadable: BTreeSet<PathBuf>,
+    unreadable_nodes: BTreeSet<NodeId>,
+}
+
+impl SimulatedDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        let state = State {
+            tree: Tree::new(),
+            counters: DiskCounters::default(),
+            capacity_bytes: CAPACITY_BYTES_DEFAULT,
+            used_bytes: 0,
+            generation: 0,
+            faults: Faults::default(),
+        };
+        SimulatedDisk {
+            shared: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The disk as the running process sees it, until the next [`SimulatedDisk::crash`] or
+    /// [`SimulatedDisk::kill`].
+    pub fn mount(&self) -> Arc<dyn Disk> {
+        let generation = self.shared.lock().generation;
+        Arc::new(Mount {
+            shared: Arc::clone(&self.shared),
+            generation,
+        })
+    }
+
+    /// Power loss. Kept are synced bytes and synced names, of everything else a random part that
+    /// depends on `seed` alone: sectors of 512 bytes, file lengths, changes of names in a legal
+    /// order. Mounts and open files fail from now on; a pending sync failure, power cut or
+    /// unreadable file is forgotten, capacity and ignored syncs stay.
+    pub fn crash(&self, seed: u64) {
+        let mut state = self.shared.lock();
+        state.tree.crash(&SeededRandomness::new(seed));
+        state.restart();
+    }
+
+    /// The process dies and the machine lives: every byte and name stays as readers saw it,
+    /// durable or not; mounts and open files fail from now on.
+    pub fn kill(&self) {
+        let mut state = self.shared.lock();
+        state.tree.close_all();
+        state.restart();
+    }
+
+    /// Lets `count` more changes (writes, cuts, syncs, changes of names) succeed; then every call
+    /// fails until [`SimulatedDisk::crash`] or [`SimulatedDisk::kill`].
+    pub fn cut_power_after(&self, count: u64) {
+        self.shared.lock().faults.power_cut_after = Some(count);
+    }
+
+    /// True once the cut asked for by [`SimulatedDisk::cut_power_after`] has happened.
+    pub fn power_is_off(&self) -> bool {
+        self.shared.lock().faults.power_is_off
+    }
+
+    /// Lets `count` more syncs of files succeed and the next one fail, once. The pages of the
+    /// failed sync then look clean: later syncs return without an error, and a power loss may
+    /// take the bytes all the same.
+    pub fn fail_sync_after(&self, count: u64) {
+        self.shared.lock().faults.sync_failure_after = Some(count);
+    }
+
+    /// Makes every sync return at once without doing anything: the proof that a crash test sees
+    /// missing syncs.
+    pub fn ignore_syncs(&self, ignore: bool) {
+        self.shared.lock().faults.syncs_are_ignored = ignore;
+    }
+
+    /// Bytes that fit. A write past that writes what fits and fails with
+    /// [`io::ErrorKind::StorageFull`].
+    pub fn set_capacity_bytes(&self, bytes: u64) {
+        self.shared.lock().capacity_bytes = bytes;
+    }
+
+    /// Bytes that are used by files that have a name.
+    pub fn used_bytes(&self) -> u64 {
+        self.shared.lock().used_bytes
+    }
+
+    /// Makes every read of the file at `path` fail, through handles that are open too; or lets
+    /// them succeed again. A file that is not there yet is unreadable once it is opened.
+    pub fn fail_reads(&self, path: &Path, fail: bool) {
+        let mut state = self.shared.lock();
+        let node = state.tree.find(path).ok();
+        let faults = &mut state.faults;
+        if fail {
+            faults.unreadable.insert(path.to_owned());
+            faults.unreadable_nodes.extend(node);
+        } else {
+            faults.unreadable.remove(path);
+            node.map(|node| faults.unreadable_nodes.remove(&node));
+        }
+    }
+
+    /// Makes every read that must not wait answer that it would have to.
+    pub fn pretend_uncached(&self, uncached: bool) {
+        self.shared.lock().faults.reads_would_wait = uncached;
+    }
+
+    /// Turns over bit `bit` (0 to 7) of the byte at `position`, now and on the platter. Positions
+    /// past the end change nothing.
+    pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) -> io::Result<()> {
+        self.with_content(path, |content| content.flip_bit(position as usize, bit))
+    }
+
+    /// All bytes of a file as readers see them.
+    pub fn contents(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.with_content(path, |content| content.current().to_vec())
+    }
+
+    /// How many bytes of a file's length a power loss leaves for certain, if no cut is pending.
+    pub fn durable_length(&self, path: &Path) -> io::Result<u64> {
+        self.with_content(path, |content| content.durable().len() as u64)
+    }
+
+    fn with_content<T>(
+        &self,
+        path: &Path,
+        f: impl FnOnce(&mut content::Content) -> T,
+    ) -> io::Result<T> {
+        let mut state = self.shared.lock();
+        let node = state.tree.find(path)?;
+        match &mut state.tree.node(node).kind {
+            Kind::File(content) => Ok(f(content)),
+            Kind::Directory(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    /// What has been done so far.
+    pub fn counters(&self) -> DiskCounters {
+        self.shared.lock().counters
+    }
+}
+
+impl State {
+    fn restart(&mut self) {
+        self.generation += 1;
+        self.used_bytes = self.tree.used_bytes();
+        let syncs_are_ignored = self.faults.syncs_are_ignored;
+        self.faults = Faults {
+            syncs_are_ignored,
+            ..Faults::default()
+        };
+    }
+
+    /// Counts a change towards the power cut.
+    fn before_change(&mut self) -> io::Result<()> {
+        match &mut self.faults.power_cut_after {
+            Some(0) => {
+                self.faults.power_is_off = true;
+                Err(io::Error::other("simulated power cut"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn content(&mut self, node: NodeId) -> &mut content::Content {
+        match &mut self.tree.node(node).kind {
+            Kind::File(content) => content,
+            Kind::Directory(_) => unreachable!("only files are opened"),
+        }
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.used_bytes)
+    }
+
+    /// Sets a length as far as the capacity allows; true when it did.
+    fn set_length(&mut self, node: NodeId, length: u64) -> bool {
+        let free = self.free_bytes();
+        let content = self.content(node);
+        let before = content.length() as u64;
+        let possible = length.min(before.saturating_add(free));
+        content.set_length(possible as usize);
+        // A removed file gave its bytes back when its name went.
+        if self.tree.node(node).linked {
+            self.used_bytes = (self.used_bytes + possible).saturating_sub(before);
+        }
+        possible == length
+    }
+}
+
+/// A disk as one process sees it.
+#[derive(Debug)]
+struct Mount {
+    shared: Arc<Mutex<State>>,
+    generation: u64,
+}
+
+impl Mount {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.shared.lock();
+        check_alive(&state, self.generation)?;
+        f(&mut state)
+    }
+
+    fn change<T>(&self, f: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        self.with(|state| {
+            state.before_change()?;
+            f(state)
+        })
+    }
+}
+
+fn check_alive(state: &State, generation: u64) -> io::Result<()> {
+    if state.generation != generation {
+        return Err(io::Error::other("handle from before a simulated crash"));
+    }
+    if state.faults.power_is_off {
+        return Err(io::Error::other("simulated power cut"));
+    }
+    Ok(())
+}
+
+impl Disk for Mount {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let node = self.with(|state| {
+            let node = match (state.tree.find(path), mode) {
+                (Ok(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
+                (Err(error), OpenMode::CreateNew | OpenMode::CreateOrTruncate)
+                    if error.kind() == io::ErrorKind::NotFound =>
+                {
+                    state.before_change()?;
+                    state.tree.create_file(path)?
+                }
+                (found, _) => found?,
+            };
+            if matches!(state.tree.node(node).kind, Kind::Directory(_)) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if mode == OpenMode::CreateOrTruncate && state.content(node).length() > 0 {
+                state.before_change()?;
+                state.set_length(node, 0);
+            }
+            if state.faults.unreadable.contains(path) {
+                state.faults.unreadable_nodes.insert(node);
+            }
+            state.tree.node(node).open_count += 1;
+            Ok(node)
+        })?;
+        let (shared, generation) = (Arc::clone(&self.shared), self.generation);
+        let writable = mode != OpenMode::Read;
+        Ok(Arc::new(SimulatedFile {
+            shared,
+            generation,
+            node,
+            writable,
+        }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(|state| {
+            state.used_bytes -= state.tree.rename(from, to)?;
+            Ok(())
+        })
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            state.used_bytes -= state.tree.remove_file(path)?;
+            Ok(())
+        })
+    }
+
+    fn create_directories(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| state.tree.create_directories(path))
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            state.used_bytes -= state.tree.remove_directory(path)?;
+            Ok(())
+        })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        self.with(|state| {
+            let node = state.tree.find(path)?;
+            let names = state.tree.list(node)?;
+            let entry = |(name, id)| {
+                let (is_directory, length) = match &state.tree.node(id).kind {
+                    Kind::File(content) => (false, content.length() as u64),
+                    Kind::Directory(_) => (true, 0),
+                };
+                DirectoryEntry {
+                    name,
+                    is_directory,
+                    length,
+                }
+            };
+            Ok(names.into_iter().map(entry).collect())
+        })
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.with(|state| match state.tree.find(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            let node = state.tree.find(path)?;
+            if !state.faults.syncs_are_ignored {
+                state.tree.sync_directory(node)?;
+            }
+            state.counters.directory_syncs += 1;
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile {
+    shared: Arc<Mutex<State>>,
+    generation: u64,
+    node: NodeId,
+    writable: bool,
+}
+
+impl SimulatedFile {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.shared.lock();
+        check_alive(&state, self.generation)?;
+        f(&mut state)
+    }
+
+    fn change<T>(&self, f: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        if !self.writable {
+            return Err(io::Error::other("file is open for reading only"));
+        }
+        self.with(|state| {
+            state.before_change()?;
+            f(state)
+        })
+    }
+}
+
+impl DiskFile for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.with(|state| {
+            if state.faults.unreadable_nodes.contains(&self.node) {
+                return Err(io::Error::other("simulated read error"));
+            }
+            let bytes = state.content(self.node).current();
+            let start = bytes
+                .len()
+                .min(usize::try_from(position).unwrap_or(usize::MAX));
+            let count = buffer.len().min(bytes.len() - start);
+            buffer[..count].copy_from_slice(&bytes[start..start + count]);
+            state.counters.reads += 1;
+            state.counters.read_bytes += count as u64;
+            Ok(count)
+        })
+    }
+
+    fn read_at_without_waiting(
+        &self,
+        buffer: &mut [u8],
+        position: u64,
+    ) -> io::Result<Option<usize>> {
+        if self.with(|state| Ok(state.faults.reads_would_wait))? {
+            return Ok(None);
+        }
+        self.read_at(buffer, position).map(Some)
+    }
+
+    fn write_all_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.change(|state| {
+            let wanted: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+            let end = position
+                .checked_add(wanted)
+                .ok_or(io::ErrorKind::InvalidInput)?;
+            let fits = end <= state.content(self.node).length() as u64
+                || wanted == 0
+                || state.set_length(self.node, end);
+            let content = state.content(self.node);
+            let mut at = position;
+            for slice in slices {
+                let room = (content.length() as u64).saturating_sub(at);
+                let count = slice.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+                content.write(&slice[..count], at as usize);
+                at += count as u64;
+            }
+            state.counters.written_bytes += at - position;
+            if !fits {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.counters.writes += 1;
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        // Allowed on read-only handles, as fdatasync is.
+        self.with(|state| {
+            state.before_change()?;
+            match &mut state.faults.sync_failure_after {
+                Some(0) => {
+                    state.faults.sync_failure_after = None;
+                    state.content(self.node).fail_sync();
+                    return Err(io::Error::other("simulated sync failure"));
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            if !state.faults.syncs_are_ignored {
+                state.content(self.node).sync();
+            }
+            state.counters.file_syncs += 1;
+            Ok(())
+        })
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.with(|state| Ok(state.content(self.node).length() as u64))
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.change(|state| {
+            if !state.set_length(self.node, length) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.generation == self.generation {
+            state.tree.node(self.node).open_count -= 1;
+        }
+    }
+}
