@@ -10,4 +10,5 @@
 pub mod batch;
 pub mod fluss;
 pub mod ids;
+pub mod kafka;
 pub mod schema;

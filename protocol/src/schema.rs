@@ -16,12 +16,18 @@ pub struct DataType {
 impl DataType {
     /// A nullable type.
     pub const fn nullable(kind: TypeKind) -> Self {
-        DataType { kind, nullable: true }
+        DataType {
+            kind,
+            nullable: true,
+        }
     }
 
     /// A NOT NULL type.
     pub const fn not_null(kind: TypeKind) -> Self {
-        DataType { kind, nullable: false }
+        DataType {
+            kind,
+            nullable: false,
+        }
     }
 }
 
@@ -37,17 +43,33 @@ pub enum TypeKind {
     BigInt,
     Float,
     Double,
-    Char { length: u32 },
+    Char {
+        length: u32,
+    },
     String,
-    Binary { length: u32 },
+    Binary {
+        length: u32,
+    },
     Bytes,
-    Decimal { precision: u8, scale: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
     Date,
-    Time { precision: u8 },
-    Timestamp { precision: u8 },
-    TimestampLtz { precision: u8 },
+    Time {
+        precision: u8,
+    },
+    Timestamp {
+        precision: u8,
+    },
+    TimestampLtz {
+        precision: u8,
+    },
     Array(Box<DataType>),
-    Map { key: Box<DataType>, value: Box<DataType> },
+    Map {
+        key: Box<DataType>,
+        value: Box<DataType>,
+    },
     Row(Vec<RowField>),
 }
 
