@@ -1,1 +1,8 @@
 //! The Fluss wire: frames, messages, table descriptors, and the batches that travel in them.
+
+pub mod api;
+pub mod error;
+pub mod frame;
+pub mod messages;
+pub mod records_answer;
+pub mod shape;
