@@ -1,1 +1,10 @@
-//! placeholder
+//! The broker: listeners, request handlers of both wires, coordinators, configuration, metrics.
+//!
+//! What this crate promises: a client of either wire gets the answer that its own broker would
+//! give, and one client's bytes never harm another client.
+//!
+//! *Invariant*: the handlers of the two wires do not know each other; what they share lies beside
+//! them.
+
+pub mod metrics;
+pub mod net;

@@ -1,0 +1,80 @@
+//! Answers on their way into the socket.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+
+/// Slices of one vectored write. The kernel takes up to 1,024; past some dozens a larger array
+/// only costs stack.
+const SLICES_PER_WRITE: usize = 64;
+
+/// Chunks that wait to be written, in order.
+#[derive(Default)]
+pub(crate) struct AnswerQueue {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl AnswerQueue {
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends an answer and returns its length.
+    pub(crate) fn push(&mut self, chunks: Vec<Bytes>) -> usize {
+        let before = self.bytes;
+        for chunk in chunks {
+            if !chunk.is_empty() {
+                self.bytes += chunk.len();
+                self.chunks.push_back(chunk);
+            }
+        }
+        self.bytes - before
+    }
+
+    /// Writes what the socket takes now, many chunks with one call, and returns how much that was.
+    pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        let written = ready!(Pin::new(stream).poll_write_vectored(cx, &slices[..count]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.bytes -= written;
+        let mut left = written;
+        while left > 0 {
+            let front = self
+                .chunks
+                .front_mut()
+                .expect("only waiting bytes were written");
+            if front.len() > left {
+                front.advance(left);
+                return;
+            }
+            left -= front.len();
+            self.chunks.pop_front();
+        }
+        if self.chunks.is_empty() {
+            // An idle connection keeps no room for a burst that is over.
+            self.chunks.shrink_to(SLICES_PER_WRITE);
+        }
+    }
+}
