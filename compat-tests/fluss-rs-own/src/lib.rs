@@ -1,0 +1,1 @@
+//! Nothing here: `tests/own.rs` brings the suite.

@@ -1,0 +1,132 @@
+//! The table of suites. One entry is all that a new suite needs here.
+
+use crate::results::Format;
+use crate::toolchains::Toolchain;
+use harness::Target;
+use std::time::Duration;
+
+/// Which wires a suite speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wires {
+    Kafka,
+    Fluss,
+    /// One server must speak both: only the broker itself does.
+    Both,
+}
+
+/// What starts the suite's own test runner.
+#[derive(Clone, Copy, Debug)]
+pub enum Runner {
+    /// `cargo test` of this package.
+    Cargo(&'static str),
+    /// Surefire in this Maven module, for test classes of this pattern.
+    Maven {
+        module: &'static str,
+        classes: &'static str,
+    },
+    /// pytest on this file of `python/`.
+    Pytest(&'static str),
+    /// `go test` on this package of `go/`.
+    Go(&'static str),
+    /// node's test runner on this file of `node/`.
+    Node(&'static str),
+}
+
+/// One suite.
+#[derive(Debug)]
+pub struct Suite {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub wires: Wires,
+    pub runner: Runner,
+    /// Toolchains that it needs besides its runner's.
+    pub also: &'static [Toolchain],
+    /// It wants a server of its own with fresh data and tiny segments.
+    pub own_server: bool,
+    /// Fewer tests than this mean that the suite did not really run.
+    pub tests_min: usize,
+    pub limit: Duration,
+}
+
+impl Suite {
+    pub fn runs_against(&self, target: Target) -> bool {
+        target != Target::Peers || self.wires != Wires::Both
+    }
+
+    pub fn format(&self) -> Format {
+        match self.runner {
+            Runner::Cargo(_) => Format::Cargo,
+            Runner::Go(_) => Format::Go,
+            Runner::Maven { .. } | Runner::Pytest(_) | Runner::Node(_) => Format::JUnit,
+        }
+    }
+
+    /// Everything that must be in place before it runs.
+    pub fn toolchains(&self) -> impl Iterator<Item = Toolchain> {
+        let first = match self.runner {
+            Runner::Cargo(package) => Toolchain::Cargo(package),
+            Runner::Maven { module, .. } => Toolchain::Maven(module),
+            Runner::Pytest(_) => Toolchain::Python,
+            Runner::Go(_) => Toolchain::Go,
+            Runner::Node(_) => Toolchain::Node,
+        };
+        std::iter::once(first).chain(self.also.iter().copied())
+    }
+}
+
+const fn suite(
+    name: &'static str,
+    about: &'static str,
+    wires: Wires,
+    runner: Runner,
+    tests_min: usize,
+) -> Suite {
+    Suite {
+        name,
+        about,
+        wires,
+        runner,
+        also: &[],
+        own_server: false,
+        tests_min,
+        limit: Duration::from_secs(300),
+    }
+}
+
+const fn maven(module: &'static str, classes: &'static str) -> Runner {
+    Runner::Maven { module, classes }
+}
+
+/// All suites, in the order in which they run: quick ones first.
+pub const ALL: &[Suite] = &[
+    suite(
+        "kafka-rust",
+        "rdkafka (librdkafka)",
+        Wires::Kafka,
+        Runner::Cargo("vltava-compat-kafka-rust"),
+        15,
+    ),
+    Suite {
+        own_server: true,
+        limit: Duration::from_secs(900),
+        ..suite(
+            "fluss-rs-own",
+            "the integration suite inside the published fluss-rs",
+            Wires::Fluss,
+            Runner::Cargo("vltava-compat-fluss-rs-own"),
+            81,
+        )
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique() {
+        let names: HashSet<_> = ALL.iter().map(|suite| suite.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+}
