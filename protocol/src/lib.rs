@@ -8,7 +8,9 @@
 //! never make an allocation that is larger than a limit the caller named.
 
 pub mod batch;
+pub mod columnar;
 pub mod fluss;
 pub mod ids;
 pub mod kafka;
+pub mod row;
 pub mod schema;

@@ -1,6 +1,10 @@
 //! The Fluss wire: frames, messages, table descriptors, and the batches that travel in them.
 
 pub mod api;
+pub mod arrow_encode;
+pub mod arrow_message;
+pub mod batch;
+pub mod buffer_codec;
 pub mod descriptor;
 pub mod error;
 pub mod frame;
@@ -8,3 +12,6 @@ pub mod messages;
 pub mod names;
 pub mod records_answer;
 pub mod shape;
+
+#[cfg(test)]
+pub(crate) mod vectors;
