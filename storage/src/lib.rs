@@ -8,4 +8,5 @@
 //! *Invariant*: [`log`] uses neither the catalog nor the transcoder.
 //! *Invariant*: time, randomness and the disk come in through [`env`].
 
+pub mod catalog;
 pub mod env;

@@ -1,0 +1,176 @@
+use super::*;
+
+#[test]
+fn a_new_catalog_has_its_databases_and_keeps_its_cluster_id() {
+    let world = World::new();
+    let catalog = world.open();
+    let names: Vec<String> = catalog.view().databases().map(|d| d.name.clone()).collect();
+    assert_eq!(names, ["fluss", "kafka", "vltava_system"]);
+    let id = catalog.cluster_id().to_owned();
+    let catalog = world.reopen(catalog);
+    assert_eq!(catalog.cluster_id(), id);
+    for name in ["fluss", "kafka", "vltava_system"] {
+        let refused = catalog.drop_database(name, true);
+        assert!(matches!(refused, Err(DropDatabaseError::Protected(_))));
+    }
+}
+
+#[test]
+fn a_topic_is_found_by_all_its_names_and_survives_a_restart() {
+    let world = World::new();
+    let catalog = world.open();
+    let made = catalog
+        .create_table(NewTable {
+            kafka_configs: strings(&[("retention.ms", "1000")]),
+            ..topic("orders")
+        })
+        .unwrap();
+    assert_eq!(made.path, TablePath::new("kafka", "orders"));
+    assert_eq!(
+        (made.origin, made.schema().id),
+        (Origin::Kafka, SchemaId::new(1))
+    );
+    let catalog = world.reopen(catalog);
+    let view = catalog.view();
+    let found = view.topic("orders").unwrap();
+    assert_eq!(found.table, made);
+    assert_eq!(found.tablets().count(), 3);
+    assert_eq!(found.tablet(3), None);
+    assert_eq!(found.tablet(-1), None);
+    assert_eq!(view.topic_by_id(found.topic().id), Some(found));
+    assert_eq!(view.table(made.id), Some(&made));
+    assert_eq!(view.table_by_path("kafka", "orders"), Some(&made));
+    assert_eq!(
+        view.tablets().collect::<Vec<_>>(),
+        found.tablets().collect::<Vec<_>>()
+    );
+    assert!(found.tablets().all(|tablet| view.has_tablet(tablet)));
+}
+
+#[test]
+fn everything_survives_a_restart_as_it_was() {
+    let world = World::new();
+    let catalog = world.open();
+    fill(&catalog);
+    let before = contents(&catalog.view());
+    let catalog = world.reopen(catalog);
+    assert_eq!(contents(&catalog.view()), before);
+}
+
+#[test]
+fn epochs_ids_and_the_commit_time_floor_never_go_back() {
+    let world = World::new();
+    let mut catalog = world.open();
+    let mut ids = BTreeSet::new();
+    for epoch in 1..4 {
+        assert_eq!(catalog.raise_broker_epoch().unwrap().value(), epoch);
+        assert_eq!(catalog.broker_epoch().value(), epoch);
+        for _ in 0..1_500 {
+            let id = catalog.next_producer_id().unwrap();
+            assert!(ids.last().is_none_or(|last| *last < id), "{id}");
+            ids.insert(id);
+        }
+        let floor = i64::from(epoch) * 100;
+        catalog.raise_commit_time_floor_ms(floor).unwrap();
+        catalog.raise_commit_time_floor_ms(floor - 50).unwrap();
+        catalog = world.reopen(catalog);
+        assert_eq!(catalog.commit_time_floor_ms(), floor);
+    }
+}
+
+#[test]
+fn a_failed_sync_takes_the_catalog_offline_for_changes_until_the_next_start() {
+    let world = World::new();
+    let catalog = world.open();
+    catalog.create_table(topic("a")).unwrap();
+    world.simulation.disk.fail_sync_after(0);
+    let failed = catalog.create_table(topic("b")).unwrap_err();
+    assert!(matches!(
+        failed,
+        CreateTableError::Write(WriteError::Store(_))
+    ));
+    let offline = catalog.create_table(topic("c")).unwrap_err();
+    assert!(matches!(
+        offline,
+        CreateTableError::Write(WriteError::Offline)
+    ));
+    assert_eq!(catalog.view().topic_count(), 1);
+    let catalog = world.reopen(catalog);
+    assert!(catalog.view().topic("a").is_some());
+    catalog.create_table(topic("c")).unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_a_change_and_no_more() {
+    let world = World::new();
+    let catalog = world.open();
+    let disk = &world.simulation.disk;
+    disk.set_capacity_bytes(disk.used_bytes());
+    let large = NewTable {
+        comment: Some("x".repeat(8 << 20)),
+        ..topic("large")
+    };
+    let full = catalog.create_table(large).unwrap_err();
+    assert!(
+        matches!(full, CreateTableError::Write(WriteError::Full(_))),
+        "{full:?}"
+    );
+    disk.set_capacity_bytes(1 << 30);
+    catalog.create_table(topic("small")).unwrap();
+    let view = world.reopen(catalog).view();
+    assert_eq!(
+        view.topics()
+            .map(|t| t.topic().name.clone())
+            .collect::<Vec<_>>(),
+        ["small"]
+    );
+}
+
+#[test]
+fn what_was_answered_survives_every_power_loss() {
+    for seed in 0..60 {
+        let world = World::new();
+        let mut answered: BTreeMap<String, Option<TableId>> = BTreeMap::new();
+        for life in 0..3 {
+            world
+                .simulation
+                .disk
+                .cut_power_after(20 + (seed * 13 + life * 17) % 90);
+            let env = world.simulation.env();
+            let opened = RedbStore::open(env.disk.as_ref(), Path::new("/"))
+                .map_err(OpenCatalogError::from)
+                .and_then(|store| Catalog::open(Box::new(store), env, CatalogSettings::default()));
+            if let Ok(catalog) = opened {
+                check_answered(&catalog, &answered, seed);
+                for i in 0.. {
+                    let name = format!("t{life}-{i}");
+                    let Ok(table) = catalog.create_table(topic(&name)) else {
+                        answered.insert(name, None);
+                        break;
+                    };
+                    answered.insert(name, Some(table.id));
+                }
+            }
+            world.simulation.disk.crash(seed * 3 + life);
+        }
+        check_answered(&world.open(), &answered, seed);
+    }
+}
+
+/// `None` stands for a table that may be there or not.
+fn check_answered(catalog: &Catalog, answered: &BTreeMap<String, Option<TableId>>, seed: u64) {
+    let view = catalog.view();
+    for topic in view.topics() {
+        assert!(answered.contains_key(&topic.topic().name), "seed {seed}");
+    }
+    for (name, id) in answered
+        .iter()
+        .filter_map(|(name, id)| Some((name, (*id)?)))
+    {
+        assert_eq!(
+            view.topic(name).map(|t| t.table.id),
+            Some(id),
+            "seed {seed}, {name}"
+        );
+    }
+}
