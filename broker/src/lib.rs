@@ -6,5 +6,8 @@
 //! *Invariant*: the handlers of the two wires do not know each other; what they share lies beside
 //! them.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
+pub mod config;
 pub mod metrics;
 pub mod net;
