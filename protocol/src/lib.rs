@@ -14,3 +14,4 @@ pub mod ids;
 pub mod kafka;
 pub mod row;
 pub mod schema;
+pub mod stored;
