@@ -32,7 +32,7 @@ pub struct Assigned {
 /// True when the batch is as long as it says and its CRC-32C holds.
 pub fn crc_holds(format: BatchFormat, batch: &[u8]) -> bool {
     if format == BatchFormat::Kafka {
-        if batch.len() < KAFKA_HEADER || be_i32(batch, 8) as i64 + 12 != batch.len() as i64 {
+        if batch.len() < KAFKA_HEADER || i64::from(be_i32(batch, 8)) + 12 != batch.len() as i64 {
             return false;
         }
         be_i32(batch, KAFKA_CRC) as u32 == crc32c::crc32c(&batch[KAFKA_CRC + 4..])
@@ -40,7 +40,7 @@ pub fn crc_holds(format: BatchFormat, batch: &[u8]) -> bool {
         let Some(crc_at) = fluss_crc_position(batch) else {
             return false;
         };
-        if le_i32(batch, 8) as i64 + 12 != batch.len() as i64 {
+        if i64::from(le_i32(batch, 8)) + 12 != batch.len() as i64 {
             return false;
         }
         le_i32(batch, crc_at) as u32 == crc32c::crc32c(&batch[crc_at + 4..])
@@ -103,7 +103,10 @@ mod tests {
     use super::*;
 
     fn unhex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
     }
 
     // A batch that the released Java Fluss client wrote (schema a INT, b STRING, two rows).
@@ -113,7 +116,11 @@ mod tests {
     fn assigned_fields_of_a_fluss_batch_lie_outside_its_crc() {
         let mut batch = unhex(FLUSS);
         assert!(crc_holds(BatchFormat::FlussArrow, &batch));
-        let assigned = Assigned { base_offset: 77, leader_epoch: 3, commit_time: 1_700_000_000_000 };
+        let assigned = Assigned {
+            base_offset: 77,
+            leader_epoch: 3,
+            commit_time: 1_700_000_000_000,
+        };
         write_assigned(BatchFormat::FlussArrow, &mut batch, assigned);
         assert_eq!(&batch[..8], 77i64.to_le_bytes());
         assert_eq!(&batch[13..21], 1_700_000_000_000i64.to_le_bytes());

@@ -136,16 +136,18 @@ impl Log {
         range: ReadRange,
         may_wait: bool,
     ) -> Result<Option<FrameRun>, ReadError> {
+        if range.offset >= range.end {
+            return Ok(Some(self.empty_run()));
+        }
         let segments = self.segments();
-        let mut number = segments
+        let first = segments
             .partition_point(|s| s.base() <= range.offset)
             .saturating_sub(1);
-        while range.offset < range.end {
-            match self.read_frames(&segments[number], range, may_wait)? {
+        for segment in &segments[first..] {
+            match self.read_frames(segment, range, may_wait)? {
                 SegmentRead::Run(run) => return Ok(Some(run)),
                 SegmentRead::WouldWait => return Ok(None),
-                SegmentRead::End if number + 1 < segments.len() => number += 1,
-                SegmentRead::End => break,
+                SegmentRead::End => {}
             }
         }
         Ok(Some(self.empty_run()))
