@@ -9,5 +9,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod config;
+pub mod coordinator;
+pub mod kafka;
 pub mod metrics;
 pub mod net;

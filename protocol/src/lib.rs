@@ -14,4 +14,3 @@ pub mod ids;
 pub mod kafka;
 pub mod row;
 pub mod schema;
-pub mod stored;

@@ -10,8 +10,6 @@ pub mod error;
 pub mod frame;
 pub mod messages;
 pub mod names;
-pub mod options;
-pub mod partition;
 pub mod records_answer;
 pub mod shape;
 

@@ -1,0 +1,3 @@
+//! The Kafka wire: what its clients ask, converted to our types and back.
+
+pub mod handlers;
