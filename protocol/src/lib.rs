@@ -11,6 +11,8 @@ pub mod batch;
 pub mod columnar;
 pub mod fluss;
 pub mod ids;
+pub mod json;
 pub mod kafka;
+pub mod raw;
 pub mod row;
 pub mod schema;
