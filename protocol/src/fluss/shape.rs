@@ -193,6 +193,32 @@ mod tests {
         }
     }
 
+    /// Decodes with a bound, and encodes again.
+    fn again<M: Message + Default + Shaped>(body: Vec<u8>) -> Vec<u8> {
+        decode::<M>(body.into(), 4096).unwrap().encode_to_vec()
+    }
+
+    #[test]
+    fn what_java_sends_is_read_and_written_alike() {
+        for line in include_str!("golden/requests.txt").lines() {
+            let (name, hex) = line.split_once(' ').unwrap();
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            let body: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            let read = body.clone();
+            let written = match name {
+                "ApiVersionsRequest" => again::<ApiVersionsRequest>(read),
+                "MetadataRequest" => again::<MetadataRequest>(read),
+                "ProduceLogRequest" => again::<ProduceLogRequest>(read),
+                "FetchLogRequest" => again::<FetchLogRequest>(read),
+                "ListOffsetsRequest" => again::<ListOffsetsRequest>(read),
+                "AlterTableRequest" => again::<AlterTableRequest>(read),
+                "AuthenticateRequest" => again::<AuthenticateRequest>(read),
+                other => panic!("{other}"),
+            };
+            assert_eq!(written, body, "{name}");
+        }
+    }
+
     #[test]
     fn records_are_slices_of_the_frame() {
         let body = Bytes::from(produce(1, &[9; 64]).encode_to_vec());

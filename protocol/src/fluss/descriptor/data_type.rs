@@ -12,7 +12,7 @@ use super::{DescriptorError, TYPE_DEPTH_MAX, invalid, read_json, write_json};
 use crate::schema::{DataType, RowField, TypeKind};
 
 /// "No field id is known", as the JSON writes it.
-pub(super) const UNKNOWN_ID: i32 = -1;
+pub const UNKNOWN_ID: i32 = -1;
 
 const DECIMAL_PRECISION_MAX: i64 = 38;
 const SECOND_PRECISION_MAX: i64 = 9;

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::error::ErrorCode;
 use super::names::NameError;
 
-pub use data_type::{data_type_from_json, data_type_to_json};
+pub use data_type::{UNKNOWN_ID, data_type_from_json, data_type_to_json};
 pub use database::DatabaseDescriptor;
 pub use schema::{
     COLUMNS_MAX, KEY_COLUMNS_MAX, NewColumn, SYSTEM_COLUMNS, add_columns, build_schema,

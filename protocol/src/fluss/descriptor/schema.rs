@@ -169,7 +169,7 @@ pub(super) fn agg_function(
         .then_some(AggFunction { name, parameters })
 }
 
-/// Makes a schema of columns whose ids are all known or all [unknown](UNKNOWN_ID): gives the
+/// Makes a schema of columns whose ids are all known or all [unknown](super::UNKNOWN_ID): gives the
 /// missing ids, makes key columns NOT NULL, and checks that keys and ids fit.
 ///
 /// # Errors
