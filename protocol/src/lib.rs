@@ -16,3 +16,4 @@ pub mod kafka;
 pub mod raw;
 pub mod row;
 pub mod schema;
+pub mod stored;

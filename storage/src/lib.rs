@@ -8,5 +8,9 @@
 //! *Invariant*: [`log`] uses neither the catalog nor the transcoder.
 //! *Invariant*: time, randomness and the disk come in through [`env`].
 
+pub mod buffers;
 pub mod catalog;
+pub mod clock;
 pub mod env;
+pub mod log;
+pub mod threads;

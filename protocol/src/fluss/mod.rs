@@ -10,6 +10,8 @@ pub mod error;
 pub mod frame;
 pub mod messages;
 pub mod names;
+pub mod options;
+pub mod partition;
 pub mod records_answer;
 pub mod shape;
 

@@ -1,0 +1,148 @@
+//! Being durable: sync, checkpoint, close.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::ids::Offset;
+
+use super::checkpoint::Checkpoint;
+use super::error::{LogError, OfflineCause};
+use super::log::Log;
+use super::segment::Segment;
+
+/// What a sync that began at some moment covers.
+struct Captured {
+    end: Offset,
+    closed: Vec<Arc<Segment>>,
+    active: Arc<Segment>,
+    directory_dirty: bool,
+    bytes: u64,
+    draft: Option<Draft>,
+}
+
+/// A checkpoint of that moment, to be written once the sync has returned.
+struct Draft {
+    checkpoint: Checkpoint,
+    /// Entries of the index that are not in its file yet, and the number of the first.
+    index_tail: Vec<u8>,
+    index_from: usize,
+}
+
+impl Log {
+    /// Makes everything appended so far durable, moves the watermark and returns the synced end.
+    /// Several callers take turns; each sync covers all that was appended before it began.
+    pub fn sync(&self) -> Result<Offset, OfflineCause> {
+        let _turn = self.syncing.lock();
+        self.sync_in_turn(false).map(|captured| captured.end)
+    }
+
+    /// Syncs and writes a checkpoint, so that recovery begins here.
+    pub fn checkpoint(&self) -> Result<(), LogError> {
+        let _turn = self.syncing.lock();
+        let captured = self.sync_in_turn(true)?;
+        let Some(mut draft) = captured.draft else {
+            return Ok(());
+        };
+        let active = &captured.active;
+        let file = active.write_index_tail(draft.index_from, &draft.index_tail, false)?;
+        file.sync_data()
+            .map_err(LogError::io("cannot sync", &active.index_path()))?;
+        // The start may have moved on since; it never moves back.
+        draft.checkpoint.log_start = Offset::new(self.log_start_wanted.load(Ordering::Acquire));
+        draft
+            .checkpoint
+            .write(&*self.place.disk, &self.place.directory)?;
+        let mut tail = self.tail.lock();
+        if Arc::ptr_eq(&tail.segment, active) {
+            tail.index_saved = draft.checkpoint.index_entries as usize;
+        }
+        Ok(())
+    }
+
+    /// Syncs, writes a checkpoint and takes no more appends.
+    pub fn close(&self) -> Result<(), LogError> {
+        let closed = self.checkpoint();
+        self.go_offline(OfflineCause::Closed);
+        closed
+    }
+
+    fn sync_in_turn(&self, with_draft: bool) -> Result<Captured, OfflineCause> {
+        if let Some(cause) = self.offline_cause() {
+            return Err(cause);
+        }
+        let captured = self.capture(with_draft);
+        let nothing_new = captured.end.value() == self.synced_end.load(Ordering::Acquire)
+            && captured.closed.is_empty()
+            && !captured.directory_dirty;
+        if nothing_new {
+            return Ok(captured);
+        }
+        let clock = &self.context.env.clock;
+        let started = clock.monotonic();
+        self.sync_files(&captured)
+            .inspect_err(|cause| self.go_offline(cause.clone()))?;
+        let took = clock.monotonic().saturating_sub(started);
+        metrics::histogram!("kafka_log_flush_time_seconds").record(took.as_secs_f64());
+        self.unsynced_bytes
+            .fetch_sub(captured.bytes, Ordering::Relaxed);
+        self.synced_end
+            .fetch_max(captured.end.value(), Ordering::AcqRel);
+        self.move_high_watermark(captured.end);
+        Ok(captured)
+    }
+
+    fn sync_files(&self, captured: &Captured) -> Result<(), OfflineCause> {
+        for segment in captured.closed.iter().chain([&captured.active]) {
+            segment
+                .file()
+                .and_then(|file| file.sync_data())
+                .map_err(|error| OfflineCause::SyncFailed {
+                    path: segment.path().to_path_buf(),
+                    error: Arc::new(error),
+                })?;
+        }
+        if captured.directory_dirty {
+            let directory = &self.place.directory;
+            self.place.disk.sync_directory(directory).map_err(|error| {
+                OfflineCause::SyncFailed {
+                    path: directory.clone(),
+                    error: Arc::new(error),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes down what a sync that begins now covers.
+    fn capture(&self, with_draft: bool) -> Captured {
+        let mut tail = self.tail.lock();
+        let end = Offset::new(self.log_end.load(Ordering::Acquire));
+        let draft = with_draft
+            .then(|| {
+                tail.segment.with_growing(|index| Draft {
+                    checkpoint: Checkpoint {
+                        log_start: Offset::ZERO,
+                        synced_end: end,
+                        segment_base: tail.segment.base(),
+                        position: tail.position,
+                        index_entries: index.entries().len() as u32,
+                        index_crc: index.entries_crc(),
+                        summary: *index.summary(),
+                        epochs: self.epochs.read().clone(),
+                        producers: tail.producers.clone(),
+                    },
+                    index_tail: index.encode_entries(tail.index_saved),
+                    index_from: tail.index_saved,
+                })
+            })
+            .flatten();
+        Captured {
+            end,
+            closed: std::mem::take(&mut tail.unsynced),
+            active: Arc::clone(&tail.segment),
+            directory_dirty: std::mem::take(&mut tail.directory_dirty),
+            bytes: self.unsynced_bytes.load(Ordering::Relaxed),
+            draft,
+        }
+    }
+}

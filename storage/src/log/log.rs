@@ -1,0 +1,307 @@
+//! One log: the tail that appends go to, the segments that reads come from, and the watermarks
+//! between them.
+//!
+//! Everything here is synchronous and runs where it may wait for the disk; [`super::handle`] puts
+//! it on threads. Appending and being durable are two events: [`Log::append_group`] writes
+//! (`append.rs`), [`Log::sync`] makes durable (`durable.rs`), and the high watermark follows what the flush mode promises.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::batch::UnassignedBatch;
+use protocol::ids::{LeaderEpoch, Offset, TabletId};
+
+use super::config::{FlushMode, LogConfig};
+use super::epochs::EpochHistory;
+use super::error::{AppendError, LogError, OfflineCause};
+use super::producers::{ProducerEntry, ProducerKey, Producers};
+use super::recovery::{self, Recovered};
+use super::segment::{OpenFiles, Segment, SegmentPlace};
+use super::watermark::Waiters;
+use crate::buffers::BufferPool;
+use crate::clock::CommitClock;
+use crate::env::Env;
+
+/// What all logs of a broker share.
+pub struct LogContext {
+    /// Disk, clock and randomness.
+    pub env: Env,
+    /// Commit times.
+    pub commit_clock: Arc<CommitClock>,
+    /// Open segment files.
+    pub files: Arc<OpenFiles>,
+    /// Read buffers.
+    pub buffers: Arc<BufferPool>,
+}
+
+/// Batches that are appended together: all of them or none.
+#[derive(Debug)]
+pub struct Append {
+    /// The batches, validated.
+    pub batches: Vec<UnassignedBatch>,
+    /// Refuse when the log's epoch is another one.
+    pub expected_epoch: Option<LeaderEpoch>,
+    /// Give Kafka batches the commit time (`message.timestamp.type=LogAppendTime`).
+    pub stamp_log_append_time: bool,
+}
+
+impl Append {
+    /// Bytes of all batches.
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(|b| b.bytes.len()).sum()
+    }
+}
+
+/// Where an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Offset of the last record.
+    pub last_offset: Offset,
+    /// Epoch it was appended under.
+    pub leader_epoch: LeaderEpoch,
+    /// Commit time, epoch milliseconds.
+    pub commit_time: i64,
+    /// First offset of the log at that moment.
+    pub log_start: Offset,
+    /// True when the batch was in the log already and nothing was appended.
+    pub duplicate: bool,
+}
+
+/// The offsets between which a log can be read, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    /// First offset.
+    pub log_start: Offset,
+    /// Offset after the last record that readers may see.
+    pub high_watermark: Offset,
+    /// Offset after the last record whose transaction is decided; not above the high watermark.
+    pub last_stable: Offset,
+    /// Offset after the last record that was appended.
+    pub log_end: Offset,
+    /// Offset up to which an fdatasync has returned.
+    pub synced_end: Offset,
+}
+
+/// One log.
+pub struct Log {
+    pub(super) id: TabletId,
+    pub(super) place: SegmentPlace,
+    pub(super) context: Arc<LogContext>,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) config: RwLock<Arc<LogConfig>>,
+    pub(super) tail: Mutex<Tail>,
+    /// Held by the one sync that runs.
+    pub(super) syncing: Mutex<()>,
+    pub(super) segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    pub(super) epochs: RwLock<EpochHistory>,
+    pub(super) log_start: AtomicI64,
+    /// The start that the next checkpoint makes durable; not below `log_start`.
+    pub(super) log_start_wanted: AtomicI64,
+    pub(super) high_watermark: AtomicI64,
+    pub(super) log_end: AtomicI64,
+    pub(super) synced_end: AtomicI64,
+    pub(super) unsynced_bytes: AtomicU64,
+    pub(super) offline: RwLock<Option<OfflineCause>>,
+    pub(super) waiters: Waiters,
+}
+
+/// What only the appending side touches.
+pub(super) struct Tail {
+    pub(super) segment: Arc<Segment>,
+    pub(super) position: u64,
+    /// Commit time of the first frame of the active segment, for rolling by age.
+    pub(super) first_commit_time: i64,
+    pub(super) producers: Producers,
+    /// Closed segments with bytes that no sync has covered yet.
+    pub(super) unsynced: Vec<Arc<Segment>>,
+    /// The directory has names that no sync has covered yet.
+    pub(super) directory_dirty: bool,
+    /// Entries of the active segment's index that are in its file.
+    pub(super) index_saved: usize,
+    pub(super) headers: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log in `directory`, recovering it where it was not closed cleanly, or makes it.
+    /// A corrupt log is opened too, offline, so that it can say what is wrong.
+    pub fn open(
+        context: Arc<LogContext>,
+        id: TabletId,
+        directory: PathBuf,
+        config: LogConfig,
+        epoch: LeaderEpoch,
+    ) -> Result<Log, LogError> {
+        let place = SegmentPlace {
+            directory,
+            disk: Arc::clone(&context.env.disk),
+            files: Arc::clone(&context.files),
+            index_interval: config.index_interval_bytes.max(1),
+        };
+        let recovered = recovery::recover(&context, &place, id, epoch)?;
+        let Recovered {
+            segments,
+            log_start,
+            log_end,
+            synced_end,
+            producers,
+            epochs,
+            offline,
+            ..
+        } = recovered;
+        let settled_anew = recovered.settled_anew;
+        let segment = Arc::clone(segments.last().expect("recovery leaves an active segment"));
+        let summary = segment.summary()?;
+        // An active segment without frames says nothing of time: the one before does.
+        for segment in segments.iter().rev().take(2) {
+            context
+                .commit_clock
+                .raise_to(segment.summary()?.commit_time_last);
+        }
+        let tail = Tail {
+            position: segment.length(),
+            first_commit_time: summary.commit_time_first,
+            segment,
+            producers,
+            unsynced: Vec::new(),
+            directory_dirty: false,
+            index_saved: recovered.index_saved,
+            headers: Vec::new(),
+        };
+        let log = Log {
+            id,
+            place,
+            context,
+            epoch,
+            config: RwLock::new(Arc::new(config)),
+            tail: Mutex::new(tail),
+            syncing: Mutex::new(()),
+            segments: RwLock::new(Arc::new(segments)),
+            epochs: RwLock::new(epochs),
+            log_start: AtomicI64::new(log_start.value()),
+            log_start_wanted: AtomicI64::new(log_start.value()),
+            high_watermark: AtomicI64::new(log_end.value()),
+            log_end: AtomicI64::new(log_end.value()),
+            synced_end: AtomicI64::new(synced_end.value()),
+            unsynced_bytes: AtomicU64::new(0),
+            offline: RwLock::new(offline),
+            waiters: Waiters::default(),
+        };
+        if settled_anew {
+            log.checkpoint()?;
+        }
+        Ok(log)
+    }
+
+    /// The tablet it belongs to.
+    pub fn id(&self) -> TabletId {
+        self.id
+    }
+
+    /// The epoch under which it appends.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Takes new settings; they count from the next append, read and retention round on.
+    pub fn set_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+        // A change of flush mode may let the watermark move.
+        if self.config().flush_mode == FlushMode::PageCache {
+            self.move_high_watermark(Offset::new(self.log_end.load(Ordering::Acquire)));
+        }
+    }
+
+    /// Why it takes no writes, if it does not.
+    pub fn offline_cause(&self) -> Option<OfflineCause> {
+        self.offline.read().clone()
+    }
+
+    /// The offsets between which it can be read.
+    pub fn watermarks(&self) -> Watermarks {
+        // The start is read first and the end last, so that they never cross.
+        let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
+        let high_watermark = Offset::new(self.high_watermark.load(Ordering::Acquire));
+        let synced_end = Offset::new(self.synced_end.load(Ordering::Acquire));
+        let log_end = Offset::new(self.log_end.load(Ordering::Acquire));
+        Watermarks {
+            log_start,
+            high_watermark,
+            last_stable: high_watermark,
+            log_end,
+            synced_end,
+        }
+    }
+
+    /// The segments as they are now; open readers keep the ones they hold.
+    pub fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        Arc::clone(&self.segments.read())
+    }
+
+    /// Bytes of all segment files.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments().iter().map(|s| s.length()).sum()
+    }
+
+    /// Bytes that no sync has covered.
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.unsynced_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The largest epoch not above `epoch` and where it ended (KIP-320).
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs
+            .read()
+            .end_of(epoch, self.watermarks().high_watermark)
+    }
+
+    /// The epoch of the record at `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.read().at(offset)
+    }
+
+    /// What is known of each producer.
+    pub fn producers(&self) -> Vec<(ProducerKey, ProducerEntry)> {
+        self.tail.lock().producers.entries()
+    }
+
+    /// Forgets producers that wrote nothing for long.
+    pub fn expire_producers(&self) {
+        let config = self.config();
+        let now = self.context.commit_clock.now();
+        self.tail.lock().producers.expire(
+            now,
+            config.kafka_producer_expiry_ms,
+            config.fluss_writer_expiry_ms,
+        );
+    }
+
+    pub(super) fn move_high_watermark(&self, end: Offset) {
+        self.high_watermark.fetch_max(end.value(), Ordering::AcqRel);
+        self.waiters
+            .moved_to(Offset::new(self.high_watermark.load(Ordering::Acquire)));
+    }
+
+    /// Stops writing to this log; reads go on. The first cause stays.
+    pub(super) fn go_offline(&self, cause: OfflineCause) {
+        {
+            let mut offline = self.offline.write();
+            if offline.is_some() {
+                return;
+            }
+            *offline = Some(cause.clone());
+        }
+        if !matches!(cause, OfflineCause::Closed) {
+            tracing::error!(log = %self.id, %cause, "log goes offline");
+        }
+        self.waiters.fail(&AppendError::Offline(cause));
+    }
+}

@@ -1,0 +1,42 @@
+//! The log of a tablet: segments of frames, their indexes, the state that is rebuilt from them,
+//! and the watermarks between which it can be read.
+//!
+//! How an append travels: [`LogHandle::append`] puts it into the log's queue → a lane
+//! takes all that waits → [`Log::append_group`] judges, assigns and writes with one call → in
+//! fsync mode a sync thread calls [`Log::sync`] → the high watermark moves, appends are answered,
+//! waiting fetches wake.
+//!
+//! *Invariant*: a record is visible only below the high watermark, and the high watermark never
+//! passes what the flush mode promises.
+
+mod append;
+mod checkpoint;
+mod config;
+mod durable;
+mod epochs;
+mod error;
+pub mod frame;
+mod handle;
+mod index;
+#[allow(clippy::module_inception, reason = "the log of the module log")]
+mod log;
+mod producers;
+mod read;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod watermark;
+
+pub use config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};
+pub use epochs::EpochHistory;
+pub use error::{AppendError, LogError, OfflineCause, ReadError};
+pub use handle::{AppendTicket, LogHandle, LogThreads, Until};
+pub use index::Summary;
+pub use log::{Append, Appended, Log, LogContext, Watermarks};
+pub use producers::{ProducerEntry, ProducerKey, Producers, RememberedBatch};
+pub use read::{FrameRun, ReadRange};
+pub use retention::Removed;
+pub use scan::{FrameScanner, Step};
+pub use segment::{OpenFiles, Segment, SegmentHeader, base_of_file_name};
+pub use watermark::DataSignal;
