@@ -6,7 +6,7 @@
 //!
 //! *Invariant*: no network, no wire message; the crate has never heard of a request.
 //! *Invariant*: [`log`] uses neither the catalog nor the transcoder.
-//! *Invariant*: time, randomness and the disk come in through [`env`].
+//! *Invariant*: time, randomness and the disk come in through [`mod@env`].
 
 pub mod buffers;
 pub mod catalog;
