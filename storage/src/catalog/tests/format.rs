@@ -35,6 +35,10 @@ fn from_text(text: &str) -> MemoryStore {
     }))
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a fixture is written to the real disk"
+)]
 #[test]
 fn records_of_format_1_open_and_are_written_the_same() {
     let made = in_memory();

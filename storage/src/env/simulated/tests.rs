@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
+use std::io::IoSlice;
+
 use super::*;
+use crate::env::{DiskFile, OpenMode};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(name)
