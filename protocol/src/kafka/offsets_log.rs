@@ -8,8 +8,9 @@
 //!
 //! Versions below 4 write strings with an i16 length and bytes with an i32 length; version 4 of
 //! both values is *flexible*: lengths are unsigned varints plus one and each structure ends in
-//! tagged fields, which are skipped. We write what Kafka 4.3 writes (keys 1 and 2, values 3, or
-//! offset value 1 when the commit names its own expiry) and read all versions.
+//! tagged fields, which are skipped. We write keys 1 and 2 and values 3 (offset value 1 when the
+//! commit names its own expiry) and read all versions. Kafka 4.3 writes the same, but for offset
+//! value 4, which adds the topic's id as a tagged field.
 
 mod read;
 mod write;

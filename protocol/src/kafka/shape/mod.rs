@@ -305,7 +305,7 @@ impl<'a> Walk<'a> {
             Kind::Array(element) => self.array(element, flexible),
             Kind::Struct(shape) => self.structure(shape),
             Kind::OptionalStruct(shape) => match i8::from_be_bytes(self.array_of()?) {
-                ..0 => Ok(()),
+                i8::MIN..=-1 => Ok(()),
                 1 => self.structure(shape),
                 // The decoder would take it for null, Kafka for a structure.
                 _ => Err(ShapeFault::Presence),
