@@ -21,6 +21,9 @@ pub struct GroupConfig {
     pub offsets_retention_check_interval_ms: u32,
     /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units, and so do we.
     pub offset_metadata_max: usize,
+    /// `offset.commit.timeout.ms`: how long a commit or a deletion may take to become durable before
+    /// the client is told to try again. It may become durable later.
+    pub commit_timeout_ms: u32,
     /// How long a new member may wait in a join before it has to ask again; Kafka's is fixed at
     /// five minutes. It bounds joins whose client is gone.
     pub new_member_join_timeout_ms: u32,
@@ -51,6 +54,7 @@ impl Default for GroupConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             offsets_retention_check_interval_ms: 600_000,
             offset_metadata_max: 4_096,
+            commit_timeout_ms: 5_000,
             new_member_join_timeout_ms: 5 * 60 * 1000,
             groups_per_shard_max: 2_000,
             pending_members_max: 1_000,
@@ -58,6 +62,26 @@ impl Default for GroupConfig {
             assignment_bytes_max: 16 << 20,
             queued_requests_max: 1_024,
             checkpoint_records: 20_000,
+        }
+    }
+}
+
+impl From<&crate::config::GroupConfig> for GroupConfig {
+    fn from(settings: &crate::config::GroupConfig) -> Self {
+        let ms =
+            |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        GroupConfig {
+            shard_count: settings.log_partitions,
+            initial_rebalance_delay_ms: ms(settings.initial_rebalance_delay),
+            session_timeout_min_ms: ms(settings.session_timeout_min),
+            session_timeout_max_ms: ms(settings.session_timeout_max),
+            group_size_max: settings.members_max,
+            offsets_retention_ms: i64::try_from(settings.offsets_retention.as_millis())
+                .unwrap_or(i64::MAX),
+            offsets_retention_check_interval_ms: ms(settings.offsets_check_interval),
+            offset_metadata_max: settings.metadata_bytes_max,
+            commit_timeout_ms: ms(settings.commit_timeout),
+            ..GroupConfig::default()
         }
     }
 }

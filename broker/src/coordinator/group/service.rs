@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -30,6 +31,7 @@ use super::shard::ShardState;
 pub struct GroupCoordinator {
     shards: Arc<[Shard]>,
     randomness: Arc<dyn Randomness>,
+    commit_timeout: Duration,
 }
 
 struct Shard {
@@ -70,6 +72,7 @@ impl GroupCoordinator {
         GroupCoordinator {
             shards,
             randomness: env.randomness.clone(),
+            commit_timeout: Duration::from_millis(u64::from(config.commit_timeout_ms)),
         }
     }
 
@@ -181,7 +184,7 @@ impl GroupCoordinator {
     /// Commits offsets. Waits until they are durable.
     pub fn commit(&self, request: CommitRequest) -> Outcome<Vec<TopicOutcome>> {
         let shard = self.shard_of(&request.group);
-        self.ask_fallibly(shard, Request::Commit(request), partitions)
+        self.within_timeout(self.ask_fallibly(shard, Request::Commit(request), partitions))
     }
 
     /// Reads committed offsets.
@@ -200,16 +203,18 @@ impl GroupCoordinator {
     /// Removes committed offsets of topics that the group does not read.
     pub fn delete_offsets(&self, request: DeleteOffsetsRequest) -> Outcome<Vec<TopicOutcome>> {
         let shard = self.shard_of(&request.group);
-        self.ask_fallibly(shard, Request::DeleteOffsets(request), partitions)
+        self.within_timeout(self.ask_fallibly(shard, Request::DeleteOffsets(request), partitions))
     }
 
     /// Removes an empty group and its offsets.
     pub fn delete_group(&self, group: GroupId) -> Outcome<()> {
         let shard = self.shard_of(&group);
-        self.ask_fallibly(shard, Request::DeleteGroup(group), |answer| match answer {
-            Answer::Deleted(outcome) => Some(outcome),
-            _ => None,
-        })
+        let outcome =
+            self.ask_fallibly(shard, Request::DeleteGroup(group), |answer| match answer {
+                Answer::Deleted(outcome) => Some(outcome),
+                _ => None,
+            });
+        self.within_timeout(outcome)
     }
 
     /// Describes a group; nothing when it does not exist.
@@ -280,6 +285,16 @@ impl GroupCoordinator {
         self.ask(shard, request, pick)
             .map(|outcome| outcome.and_then(|inner| inner))
             .boxed()
+    }
+
+    fn within_timeout<T: Send + 'static>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        let limit = self.commit_timeout;
+        async move {
+            tokio::time::timeout(limit, outcome)
+                .await
+                .unwrap_or(Err(GroupError::NotAvailable))
+        }
+        .boxed()
     }
 
     fn send(

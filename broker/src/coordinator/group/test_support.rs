@@ -129,6 +129,13 @@ impl Rig {
         }
     }
 
+    /// Ends the oldest write, if any waits.
+    pub(super) fn finish_one_write(&mut self, outcome: Result<(), GroupError>) {
+        if let Some(Write { records, then }) = self.held.pop_front() {
+            self.finish(records, then, outcome);
+        }
+    }
+
     fn finish(&mut self, records: Vec<LogRecord>, then: Then, outcome: Result<(), GroupError>) {
         if outcome.is_ok() {
             self.log.extend(records);
