@@ -214,6 +214,8 @@ impl World {
         let id = self.clients[index].id.clone();
         let mut request = self.rig.join_request(&id, &[("range", SUBSCRIPTION)]);
         request.instance_id = self.clients[index].instance.clone();
+        // Shorter than the session: frozen static members stay behind in an old generation.
+        request.rebalance_timeout_ms = 4_000;
         let reply = self.rig.ask(Request::Join(request));
         self.clients[index].phase = Phase::Joining(reply);
     }
