@@ -12,12 +12,13 @@ use protocol::kafka::validate::{Scratch, ValidateConfig, validate};
 const LIMIT: usize = 1 << 20;
 
 fn segment(codec: Codec) -> Bytes {
-    let path = format!(
-        "{}/tests/golden/kafka/java-{}.log",
-        env!("CARGO_MANIFEST_DIR"),
-        codec.name()
-    );
-    std::fs::read(path).expect("the fixture is there").into()
+    Bytes::from_static(match codec {
+        Codec::None => include_bytes!("golden/kafka/java-none.log"),
+        Codec::Gzip => include_bytes!("golden/kafka/java-gzip.log"),
+        Codec::Snappy => include_bytes!("golden/kafka/java-snappy.log"),
+        Codec::Lz4 => include_bytes!("golden/kafka/java-lz4.log"),
+        Codec::Zstd => include_bytes!("golden/kafka/java-zstd.log"),
+    })
 }
 
 fn batches(bytes: Bytes) -> Vec<Bytes> {
@@ -130,11 +131,7 @@ fn our_builder_writes_the_same_bytes() {
 
 #[test]
 fn the_consumer_offsets_of_kafka_are_read() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/golden/kafka/consumer-offsets.log"
-    );
-    let bytes = Bytes::from(std::fs::read(path).expect("the fixture is there"));
+    let bytes = Bytes::from_static(include_bytes!("golden/kafka/consumer-offsets.log"));
     let (mut committed, mut groups) = (None, Vec::new());
     for bytes in batches(bytes) {
         let view = BatchView::parse(&bytes).unwrap();
