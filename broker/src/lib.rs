@@ -8,8 +8,13 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod cli;
 pub mod config;
 pub mod coordinator;
+pub mod data_dir;
+pub mod http;
 pub mod kafka;
+pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod server;

@@ -24,9 +24,11 @@ pub use key::{Key, Kind, Scope, Section, Unit, Width};
 pub use layers::Layers;
 pub use listeners::{AdvertisedAddress, ListenerConfig, Security};
 pub use parts::{
-    FetchConfig, FlussConfig, GroupConfig, LogFormat, LoggingConfig, ProducerConfig, SaslUser,
+    FetchConfig, FlussConfig, GroupLogConfig, LogFormat, LoggingConfig, ProducerConfig, SaslUser,
     StorageConfig, TopicCreationConfig, TranscoderConfig, WorkerConfig,
 };
 pub use settings::{Config, Setting, Source};
-pub use topic::{Columnar, Compression, FlushMode, TimestampType, TopicConfig, TopicConfigError};
+pub use topic::{
+    Columnar, Compression, FlushMode, RetentionClock, TimestampType, TopicConfig, TopicConfigError,
+};
 pub use value::{Spelling, Unfit, Value};

@@ -9,6 +9,14 @@ use super::layers::variable;
 /// Columns of a comment in the example file.
 const COMMENT_WIDTH: usize = 96;
 
+/// The files that are made from the table, with their places in the repository.
+pub fn files() -> [(&'static str, String); 2] {
+    [
+        ("configs/vltava.toml", example_file()),
+        ("docs/configuration.md", documentation()),
+    ]
+}
+
 /// `configs/vltava.toml`: every setting of the process, commented out, with its default.
 pub fn example_file() -> String {
     let mut text = String::from(
@@ -202,10 +210,7 @@ mod tests {
     #[test]
     fn the_generated_files_are_up_to_date() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        for (path, text) in [
-            ("configs/vltava.toml", example_file()),
-            ("docs/configuration.md", documentation()),
-        ] {
+        for (path, text) in files() {
             let found = std::fs::read_to_string(format!("{root}/{path}")).unwrap_or_default();
             assert!(
                 found == text,

@@ -1,9 +1,14 @@
 //! The settings of one topic or table: what it says itself, else what the broker says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use storage::log::FlushMode;
+use storage::log::LogConfig;
 
 use super::key::{Key, Kind};
 use super::keys;
+use super::parts::ProducerConfig;
 use super::settings::Config;
 use super::value::{Spelling, Value};
 
@@ -51,15 +56,6 @@ pub struct TopicConfig {
     pub columnar: Columnar,
 }
 
-/// What an acknowledged write promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlushMode {
-    /// It is on disk.
-    Fsync,
-    /// The operating system has it.
-    PageCache,
-}
-
 /// Compression of batches on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -81,6 +77,15 @@ pub enum Compression {
         /// Up to 22; negative levels are faster.
         level: i32,
     },
+}
+
+/// Which clock the age of records is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetentionClock {
+    /// The records' own time: topics made on the Kafka wire.
+    RecordTime,
+    /// The broker's time of the commit: tables made on the Fluss wire.
+    CommitTime,
 }
 
 /// Whose time a record carries.
@@ -186,6 +191,28 @@ impl TopicConfig {
                 _ => Columnar::Lazy,
             },
         })
+    }
+
+    /// The settings of each of the topic's logs. The age of a topic's records is judged by their
+    /// own time, that of a Fluss table's rows by the time of their commit.
+    pub fn log(&self, retention: RetentionClock, producers: &ProducerConfig) -> LogConfig {
+        let by = |clock| {
+            self.retention_ms
+                .filter(|_| self.deletes && retention == clock)
+        };
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        LogConfig {
+            segment_bytes_max: self.segment_bytes,
+            segment_ms_max: Some(self.segment_ms),
+            index_interval_bytes: u32::try_from(self.index_interval_bytes).unwrap_or(u32::MAX),
+            flush_mode: self.flush_mode,
+            retention_ms: by(RetentionClock::RecordTime),
+            retention_bytes: self.retention_bytes.filter(|_| self.deletes),
+            ttl_ms: by(RetentionClock::CommitTime),
+            kafka_producer_expiry_ms: millis(producers.kafka_expiration),
+            fluss_writer_expiry_ms: millis(producers.fluss_expiration),
+            ..LogConfig::default()
+        }
     }
 
     /// The topic setting that says the same as a Fluss table property, with its value, or `None`
@@ -463,6 +490,29 @@ mod tests {
         assert_eq!(property("604800000"), Some(("table.log.ttl", "7 d".into())));
         assert_eq!(property("-1"), Some(("table.log.ttl", "0 ms".into())));
         assert_eq!(TopicConfig::property_of_setting("segment.ms", "1"), None);
+    }
+
+    #[test]
+    fn a_log_is_cut_by_one_clock_and_not_at_all_without_the_policy() {
+        let producers = Config::default().producers();
+        let log = |settings: &[_], clock| topic(settings).expect("sound").log(clock, &producers);
+        let ages = |log: LogConfig| (log.retention_ms, log.ttl_ms);
+        let day = [("retention.ms", "86400000"), ("retention.bytes", "5")];
+        assert_eq!(
+            ages(log(&day, RetentionClock::RecordTime)),
+            (Some(86_400_000), None)
+        );
+        assert_eq!(
+            ages(log(&day, RetentionClock::CommitTime)),
+            (None, Some(86_400_000))
+        );
+        let keep = [("cleanup.policy", ""), ("retention.bytes", "5")];
+        let forever = log(&keep, RetentionClock::RecordTime);
+        assert_eq!(
+            (ages(forever.clone()), forever.retention_bytes),
+            ((None, None), None)
+        );
+        assert_eq!(log(&[], RetentionClock::RecordTime), LogConfig::default());
     }
 
     proptest! {

@@ -169,8 +169,8 @@ pub(super) static KEYS: &[Key] = &[
     kafka(
         "group.max.size",
         int_from(1),
-        Some("2147483647"),
-        "Most members of one group.",
+        Some("10000"),
+        "Most members of one group. (Kafka's own default is no limit.)",
     )
     .within(Section::Groups),
     kafka(
@@ -215,6 +215,14 @@ pub(super) static KEYS: &[Key] = &[
         "How long a commit waits to become durable before the client is told to try again.",
     )
     .within(Section::Groups),
+    fluss(
+        "remote.log.task-interval-duration",
+        long_from(0).of(Unit::Millis),
+        Some("60000"),
+        "How often closed segments are copied to the remote log.",
+    )
+    .without_effect("there is no remote log yet")
+    .within(Section::Log),
     ours(
         "vltava.columnar",
         COLUMNAR,

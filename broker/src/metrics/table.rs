@@ -1,0 +1,376 @@
+//! The table of the broker's metrics: name, kind, labels, help.
+//!
+//! Names are Kafka's or Fluss's, as their Prometheus exporters spell them, where they have the
+//! metric; else they begin with `vltava_`. Other crates count by these names with the macros of
+//! `metrics`; a name that is not listed here has no help text and no place on the dashboard.
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// The name, as Prometheus sees it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts values in buckets with these upper ends.
+    Histogram(&'static [f64]),
+}
+
+/// Milliseconds, from what a page cache answers to what a long poll waits.
+const MILLISECONDS: &[f64] = &[
+    0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0,
+    5_000.0, 10_000.0, 30_000.0,
+];
+
+/// Small counts, by powers of two.
+const COUNTS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0,
+];
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Counter,
+        labels,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Gauge,
+        labels,
+        help,
+    }
+}
+
+const fn histogram(
+    name: &'static str,
+    buckets: &'static [f64],
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Histogram(buckets),
+        labels,
+        help,
+    }
+}
+
+/// What is counted for each API of a wire.
+#[derive(Debug)]
+pub struct WireMetrics {
+    pub(super) requests: Metric,
+    pub(super) errors: Metric,
+    pub(super) bytes_in: Metric,
+    pub(super) bytes_out: Metric,
+    pub(super) time: Metric,
+}
+
+/// The APIs of the Kafka wire.
+pub static KAFKA: WireMetrics = WireMetrics {
+    requests: counter(
+        "kafka_network_requestmetrics_requests_total",
+        &["request"],
+        "Requests answered.",
+    ),
+    errors: counter(
+        "kafka_network_requestmetrics_errors_total",
+        &["request", "error"],
+        "Errors answered.",
+    ),
+    bytes_in: counter(
+        "kafka_network_requestmetrics_request_bytes_total",
+        &["request"],
+        "Bytes of requests.",
+    ),
+    bytes_out: counter(
+        "kafka_network_requestmetrics_response_bytes_total",
+        &["request"],
+        "Bytes of answers.",
+    ),
+    time: histogram(
+        "kafka_network_requestmetrics_total_time_ms",
+        MILLISECONDS,
+        &["request"],
+        "Time from a whole request to its answer, milliseconds.",
+    ),
+};
+
+/// The APIs of the Fluss wire.
+pub static FLUSS: WireMetrics = WireMetrics {
+    requests: counter(
+        "fluss_tabletserver_request_requests_total",
+        &["request"],
+        "Requests answered.",
+    ),
+    errors: counter(
+        "fluss_tabletserver_request_errors_total",
+        &["request", "error"],
+        "Errors answered.",
+    ),
+    bytes_in: counter(
+        "fluss_tabletserver_request_request_bytes_total",
+        &["request"],
+        "Bytes of requests.",
+    ),
+    bytes_out: counter(
+        "fluss_tabletserver_request_response_bytes_total",
+        &["request"],
+        "Bytes of answers.",
+    ),
+    time: histogram(
+        "fluss_tabletserver_request_total_time_ms",
+        MILLISECONDS,
+        &["request"],
+        "Time from a whole request to its answer, milliseconds.",
+    ),
+};
+
+/// What is counted for the connections of a wire.
+pub(super) static CONNECTIONS: Metric =
+    gauge("vltava_network_connections", &["wire"], "Open connections.");
+pub(super) static ACCEPTED: Metric = counter(
+    "vltava_network_accepted_total",
+    &["wire"],
+    "Connections accepted.",
+);
+pub(super) static REFUSED: Metric = counter(
+    "vltava_network_refused_total",
+    &["wire"],
+    "Connections closed at once because of a limit.",
+);
+pub(super) static RECEIVED: Metric = counter(
+    "vltava_network_received_bytes_total",
+    &["wire"],
+    "Bytes received.",
+);
+pub(super) static SENT: Metric =
+    counter("vltava_network_sent_bytes_total", &["wire"], "Bytes sent.");
+pub(super) static REQUEST_MEMORY_FREE: Metric = gauge(
+    "vltava_network_request_memory_free_bytes",
+    &[],
+    "Bytes of requests that may still come into the process.",
+);
+pub(super) static PANICS: Metric = counter(
+    "vltava_panics_total",
+    &[],
+    "Panics, most of them in the handling of one request.",
+);
+pub(super) static BUILD: Metric = gauge(
+    "vltava_build_info",
+    &["version"],
+    "Always 1; its label says what runs.",
+);
+
+pub(super) static CPU_SECONDS: Metric = counter(
+    "process_cpu_seconds_total",
+    &[],
+    "Processor time used, seconds.",
+);
+pub(super) static RESIDENT_BYTES: Metric =
+    gauge("process_resident_memory_bytes", &[], "Resident memory.");
+pub(super) static OPEN_FILES: Metric = gauge("process_open_fds", &[], "Open file descriptors.");
+pub(super) static MAX_FILES: Metric =
+    gauge("process_max_fds", &[], "Limit of open file descriptors.");
+pub(super) static THREADS: Metric = gauge("process_threads", &[], "Threads.");
+
+/// Counted elsewhere, with the macros of `metrics`, under these names.
+static BY_NAME: &[Metric] = &[
+    gauge(
+        "kafka_log_log_size",
+        &["topic", "partition"],
+        "Size of a log, bytes.",
+    ),
+    gauge(
+        "kafka_log_log_logstartoffset",
+        &["topic", "partition"],
+        "First offset of a log.",
+    ),
+    gauge(
+        "kafka_log_log_logendoffset",
+        &["topic", "partition"],
+        "Next offset of a log.",
+    ),
+    gauge(
+        "vltava_log_high_watermark",
+        &["topic", "partition"],
+        "Offset up to which a log may be read.",
+    ),
+    histogram(
+        "kafka_log_logflushstats_logflushrateandtimems",
+        MILLISECONDS,
+        &[],
+        "Time of a sync, milliseconds.",
+    ),
+    histogram(
+        "vltava_flush_batches",
+        COUNTS,
+        &[],
+        "Batches that one sync made durable.",
+    ),
+    counter(
+        "vltava_transcoder_spans_total",
+        &["direction"],
+        "Spans transcoded.",
+    ),
+    counter(
+        "vltava_transcoder_bytes_total",
+        &["direction"],
+        "Bytes that transcoding made.",
+    ),
+    counter(
+        "vltava_transcoder_cache_hits_total",
+        &[],
+        "Reads that found their span in memory.",
+    ),
+    counter(
+        "vltava_transcoder_cache_misses_total",
+        &[],
+        "Reads that had to transcode or load.",
+    ),
+    counter(
+        "vltava_fluss_pruned_bytes_total",
+        &[],
+        "Bytes that readers of some columns were spared.",
+    ),
+    gauge("vltava_groups", &["state"], "Consumer groups."),
+    counter(
+        "vltava_group_rebalances_total",
+        &[],
+        "Rebalances of consumer groups.",
+    ),
+    counter(
+        "vltava_group_expired_members_total",
+        &[],
+        "Members whose session ran out.",
+    ),
+    counter(
+        "vltava_group_offset_commits_total",
+        &[],
+        "Offsets committed.",
+    ),
+    counter(
+        "vltava_group_offset_deletions_total",
+        &[],
+        "Offsets deleted by clients.",
+    ),
+    counter(
+        "vltava_group_offset_expirations_total",
+        &[],
+        "Offsets that expired.",
+    ),
+];
+
+/// All metrics.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    let wires = [&KAFKA, &FLUSS].into_iter().flat_map(|wire| {
+        [
+            &wire.requests,
+            &wire.errors,
+            &wire.bytes_in,
+            &wire.bytes_out,
+            &wire.time,
+        ]
+    });
+    let own = [
+        &CONNECTIONS,
+        &ACCEPTED,
+        &REFUSED,
+        &RECEIVED,
+        &SENT,
+        &REQUEST_MEMORY_FREE,
+        &PANICS,
+        &BUILD,
+        &CPU_SECONDS,
+        &RESIDENT_BYTES,
+        &OPEN_FILES,
+        &MAX_FILES,
+        &THREADS,
+    ];
+    wires.chain(own).chain(BY_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_own_name_in_prometheus_form() {
+        let mut seen = HashSet::new();
+        for metric in all() {
+            assert!(seen.insert(metric.name), "{} is there twice", metric.name);
+            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(metric.name.chars().all(legal), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            let is_total = metric.name.ends_with("_total");
+            assert_eq!(
+                is_total,
+                metric.kind == MetricKind::Counter,
+                "{}",
+                metric.name
+            );
+        }
+    }
+
+    /// The names in a text of PromQL that look like metrics.
+    fn names(text: &str) -> BTreeSet<String> {
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| {
+                ["kafka_", "fluss_", "vltava_", "process_"]
+                    .iter()
+                    .any(|p| word.starts_with(p))
+            })
+            .map(|word| {
+                ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| word.strip_suffix(suffix))
+                    .unwrap_or(word)
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_dashboard_names_only_metrics_of_the_table() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../configs/grafana-dashboard.json"
+        );
+        let text = std::fs::read_to_string(path).expect("the dashboard");
+        let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let mut named = BTreeSet::new();
+        for panel in dashboard["panels"].as_array().expect("panels") {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                named.extend(names(target["expr"].as_str().expect("an expression")));
+            }
+        }
+        assert!(named.len() > 10, "the dashboard shows {named:?} only");
+        for name in named {
+            assert!(
+                all().any(|metric| metric.name == name),
+                "{name} is not in the table"
+            );
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Puts the broker together, and takes it apart in the right order.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::env::Env;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, ListenerConfig};
+use crate::data_dir::{ClaimError, DataDir};
+use crate::http::{HttpServer, HttpState, Phase};
+use crate::metrics::{Metrics, UPKEEP_INTERVAL};
+use crate::net::{Answer, BindError, Listener, Network, Order, Peer, Started, Wire};
+
+/// Why the broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] ClaimError),
+    /// A port cannot be had.
+    #[error("the {wire} listener")]
+    Bind {
+        /// Which listener.
+        wire: &'static str,
+        /// The cause.
+        #[source]
+        source: BindError,
+    },
+}
+
+/// Where clients may come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The listeners of the Kafka wire, by name; at least one.
+    pub kafka: Vec<(String, SocketAddr)>,
+    /// The listeners of the Fluss wire, by name; at least one.
+    pub fluss: Vec<(String, SocketAddr)>,
+    /// Metrics and health.
+    pub http: SocketAddr,
+}
+
+/// The line that says so, without its end.
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = |listeners: &[(String, SocketAddr)]| {
+            listeners
+                .first()
+                .map_or(String::new(), |(_, address)| address.to_string())
+        };
+        let (kafka, fluss) = (first(&self.kafka), first(&self.fluss));
+        write!(f, "ready kafka={kafka} fluss={fluss} http={}", self.http)
+    }
+}
+
+/// A running broker.
+pub struct Server {
+    addresses: Addresses,
+    network: Arc<Network>,
+    http: HttpServer,
+    phase: watch::Sender<Phase>,
+    upkeep: JoinHandle<()>,
+    shutdown_timeout: Duration,
+    /// Given back last.
+    data_dir: DataDir,
+}
+
+impl Server {
+    /// Starts a broker. When it returns, clients may come.
+    ///
+    /// The order: the data directory is claimed, all ports are bound, HTTP answers (`/readyz`: not
+    /// yet), the wires are assembled, the ports accept.
+    pub async fn start(config: Config, env: Env, metrics: Metrics) -> Result<Self, StartError> {
+        let begun = env.clock.monotonic();
+        let data_dir = DataDir::claim(&config.storage().data_dir)?;
+        let network = Network::new(config.network());
+        let kafka = bind("kafka", &config.kafka_listeners(), &config).await?;
+        let fluss = bind("fluss", &config.fluss_listeners(), &config).await?;
+        let (phase, phases) = watch::channel(Phase::Starting);
+        let state = HttpState {
+            metrics: metrics.clone(),
+            network: Arc::clone(&network),
+            phase: phases,
+        };
+        let http = bind_http(&config, state).await?;
+
+        let addresses = Addresses {
+            kafka: named(&kafka),
+            fluss: named(&fluss),
+            http: http.address,
+        };
+        serve(
+            kafka,
+            &network,
+            &Arc::new(Unassembled { name: "kafka" }),
+            &metrics,
+        );
+        serve(
+            fluss,
+            &network,
+            &Arc::new(Unassembled { name: "fluss" }),
+            &metrics,
+        );
+        let upkeep = tokio::spawn(keep_up(metrics));
+        phase.send_replace(Phase::Serving);
+        let millis = (env.clock.monotonic() - begun).as_millis();
+        tracing::info!(%addresses, data_dir = %data_dir.path().display(), millis, "serving");
+        Ok(Self {
+            addresses,
+            network,
+            http,
+            phase,
+            upkeep,
+            shutdown_timeout: config.workers().shutdown_timeout,
+            data_dir,
+        })
+    }
+
+    /// Where clients may come.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Stops: no new connections and requests, open requests are answered, everything is flushed,
+    /// the data directory is given back.
+    pub async fn stop(self) {
+        self.phase.send_replace(Phase::Stopping);
+        tracing::info!(connections = self.network.connections(), "stopping");
+        let dropped = self.network.stop(self.shutdown_timeout).await;
+        if dropped > 0 {
+            tracing::warn!(dropped, "connections with open requests were dropped");
+        }
+        self.upkeep.abort();
+        self.http.stop();
+        drop(self.data_dir);
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(
+    wire: &'static str,
+    listeners: &[ListenerConfig],
+    config: &Config,
+) -> Result<Vec<Listener>, StartError> {
+    let limits = config.network();
+    let mut bound = Vec::new();
+    for listener in listeners {
+        let listener = Listener::bind(&listener.name, &listener.address, &limits)
+            .await
+            .map_err(|source| StartError::Bind { wire, source })?;
+        bound.push(listener);
+    }
+    Ok(bound)
+}
+
+async fn bind_http(config: &Config, state: HttpState) -> Result<HttpServer, StartError> {
+    let configured = config.http_listen();
+    let failed = |source: std::io::Error| {
+        let address = configured.to_owned();
+        let source = match (source.kind(), configured.parse()) {
+            (std::io::ErrorKind::AddrInUse, Ok(address)) => BindError::InUse { address },
+            (_, Ok(address)) => BindError::Refused { address, source },
+            (_, Err(_)) => BindError::Resolve { address, source },
+        };
+        StartError::Bind {
+            wire: "http",
+            source,
+        }
+    };
+    let listener = TcpListener::bind(configured).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(HttpServer::start(listener, address, state))
+}
+
+fn named(listeners: &[Listener]) -> Vec<(String, SocketAddr)> {
+    listeners
+        .iter()
+        .map(|l| (l.name().to_owned(), l.local_address()))
+        .collect()
+}
+
+/// Lets clients in at all listeners of a wire.
+fn serve<W: Wire>(listeners: Vec<Listener>, network: &Arc<Network>, wire: &Arc<W>, all: &Metrics) {
+    let meters = all.network(wire.name());
+    for listener in listeners {
+        listener.serve(network, Arc::clone(wire), meters.clone());
+    }
+}
+
+async fn keep_up(metrics: Metrics) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}
+
+/// A wire whose handlers are not part of this build: its connections are closed at the first
+/// request, with a reason in the log.
+struct Unassembled {
+    name: &'static str,
+}
+
+impl Wire for Unassembled {
+    type ConnectionState = ();
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn connected(&self, _peer: &Peer) {}
+
+    async fn start(&self, _state: &mut (), _frame: Bytes) -> Started {
+        Started::now(Order::InOrder, self.answer_to_panic(&[]))
+    }
+
+    fn answer_to_panic(&self, _head: &[u8]) -> Answer {
+        Answer::Close("this wire is not served by this build")
+    }
+}
