@@ -18,6 +18,7 @@ mod reader;
 #[cfg(test)]
 pub(crate) mod strategy;
 
+pub(crate) use datum::append_decimal;
 pub use datum::{Datum, Timestamp};
 
 use thiserror::Error;

@@ -46,6 +46,8 @@ pub enum ArrowMessageError {
     Compression(i8),
     #[error("arrow field node {0} has an impossible length or null count")]
     Node(usize),
+    #[error("arrow body length {0} is not a multiple of 8")]
+    BodyLength(usize),
     #[error("arrow buffer {0} lies outside the body or out of order")]
     Buffer(usize),
     #[error(
@@ -225,6 +227,10 @@ impl ArrowMessage {
         let length = |value: i64| usize::try_from(value).ok();
         let body_len = length(message.bodyLength()).ok_or(ArrowMessageError::NotARecordBatch)?;
         let row_count = length(batch.length()).ok_or(ArrowMessageError::NotARecordBatch)?;
+
+        if !body_len.is_multiple_of(8) {
+            return Err(ArrowMessageError::BodyLength(body_len));
+        }
 
         let mut nodes = Vec::new();
         for (i, node) in batch.nodes().iter().flatten().enumerate() {

@@ -100,6 +100,12 @@ pub(super) fn decimal_to_be(value: i128) -> ([u8; 16], usize) {
     (bytes, 16 - skip)
 }
 
+/// Appends the shortest big-endian two's complement bytes of a value.
+pub(crate) fn append_decimal(value: i128, out: &mut Vec<u8>) {
+    let (bytes, len) = decimal_to_be(value);
+    out.extend_from_slice(&bytes[16 - len..]);
+}
+
 /// The name of a type for messages.
 pub(super) fn type_name(data_type: &DataType) -> String {
     match &data_type.kind {
