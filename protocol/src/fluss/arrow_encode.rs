@@ -221,3 +221,134 @@ fn mask_last(bytes: &mut [u8], len: usize) {
         *last &= (1 << used) - 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The message against Arrow's own writer and reader, which is what Rust clients use.
+
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use arrow_array::{RecordBatch, RecordBatchOptions};
+    use arrow_buffer::Buffer;
+    use arrow_ipc::reader::read_record_batch;
+    use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+    use arrow_ipc::{CompressionType, MetadataVersion, root_as_message};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::columnar::{Decoder, RowsBuilder, arrow_schema};
+    use crate::fluss::arrow_message::{BufferCodec, body_start};
+    use crate::fluss::vectors;
+    use crate::row::strategy;
+    use crate::schema::{DataType, Schema};
+
+    fn rows(types: &[DataType], rows: &[Vec<strategy::Owned>]) -> (Schema, RecordBatch) {
+        let names: Vec<_> = (0..types.len()).map(|i| format!("c{i}")).collect();
+        let columns: Vec<_> = names
+            .iter()
+            .map(String::as_str)
+            .zip(types.iter().cloned())
+            .collect();
+        let schema = vectors::schema(&columns);
+        let mut builder = RowsBuilder::new(types.to_vec(), 1 << 20);
+        for row in rows {
+            let row: Vec<_> = row.iter().map(strategy::Owned::datum).collect();
+            builder.append(row.iter()).unwrap();
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = builder.finish().unwrap();
+        let batch =
+            RecordBatch::try_new_with_options(arrow_schema(&schema), columns, &options).unwrap();
+        (schema, batch)
+    }
+
+    fn decode(message: Vec<u8>, schema: &Schema, count: usize) -> Vec<ArrayRef> {
+        let mut decoder = Decoder::default();
+        let mut reader = decoder
+            .message(Bytes::from(message), count, schema)
+            .unwrap();
+        let column = |c: &crate::schema::Column| reader.column(&c.data_type, count).unwrap();
+        schema.columns.iter().map(column).collect()
+    }
+
+    fn codecs() -> impl Strategy<Value = Option<BufferCodec>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(BufferCodec::Lz4Frame)),
+            Just(Some(BufferCodec::Zstd)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn arrows_own_reader_reads_our_messages(
+            (types, values) in strategy::rows(),
+            codec in codecs(),
+            cut in any::<(prop::sample::Index, prop::sample::Index)>(),
+        ) {
+            let (_, batch) = rows(&types, &values);
+            // A part of the rows, whose arrays have offsets.
+            let start = cut.0.index(values.len());
+            let len = 1 + cut.1.index(values.len() - start);
+            let batch = batch.slice(start, len);
+            let mut bytes = Vec::new();
+            encode(batch.columns(), len, &mut Compressor::new(codec), &mut bytes).unwrap();
+            let at = body_start(&bytes).unwrap();
+            let message = root_as_message(&bytes[8..at]).unwrap();
+            let read = read_record_batch(
+                &Buffer::from(&bytes[at..]),
+                message.header_as_record_batch().unwrap(),
+                batch.schema(),
+                &HashMap::new(),
+                None,
+                &MetadataVersion::V5,
+            );
+            prop_assert_eq!(read.unwrap(), batch);
+        }
+
+        #[test]
+        fn messages_of_arrows_own_writer_decode(
+            (types, values) in strategy::rows(),
+            codec in codecs(),
+            cut in any::<(prop::sample::Index, prop::sample::Index)>(),
+        ) {
+            let (schema, batch) = rows(&types, &values);
+            let start = cut.0.index(values.len());
+            let len = 1 + cut.1.index(values.len() - start);
+            let batch = batch.slice(start, len);
+            let compression = codec.map(|codec| match codec {
+                BufferCodec::Lz4Frame => CompressionType::LZ4_FRAME,
+                BufferCodec::Zstd => CompressionType::ZSTD,
+            });
+            let options =
+                IpcWriteOptions::default().try_with_compression(compression).unwrap();
+            let mut writer =
+                StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+            let schema_len = writer.get_ref().len();
+            writer.write(&batch).unwrap();
+            let message = writer.get_ref()[schema_len..].to_vec();
+            prop_assert_eq!(&decode(message, &schema, len)[..], batch.columns());
+        }
+    }
+
+    #[test]
+    fn columns_of_other_lengths_and_types_are_refused() {
+        let two: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![1, 2]));
+        let mut out = Vec::new();
+        let mut compressor = Compressor::new(None);
+        let refused = encode(&[two], 3, &mut compressor, &mut out);
+        assert_eq!(
+            refused,
+            Err(EncodeError::Length {
+                expected: 3,
+                found: 2
+            })
+        );
+        let large: ArrayRef = Arc::new(arrow_array::LargeStringArray::from(vec!["a"]));
+        let refused = encode(&[large], 1, &mut compressor, &mut out);
+        assert!(matches!(refused, Err(EncodeError::Type(_))));
+        assert!(out.is_empty());
+    }
+}
