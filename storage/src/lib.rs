@@ -13,4 +13,5 @@ pub mod catalog;
 pub mod clock;
 pub mod env;
 pub mod log;
+pub mod tablet;
 pub mod threads;

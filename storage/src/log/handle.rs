@@ -132,13 +132,22 @@ impl LogHandle {
 
     /// Reads frames, without waiting where the page cache has them, else on a thread that may.
     pub async fn read_run(&self, range: ReadRange) -> Result<FrameRun, ReadError> {
-        if let Some(run) = self.inner.log.read_run(range, false)? {
-            return Ok(run);
+        self.read_with(move |log, may_wait| log.read_run(range, may_wait))
+            .await
+    }
+
+    /// Calls `read` at once and, when it says `None` because it would have to wait for the disk,
+    /// again on a thread where it may.
+    pub async fn read_with<T: Send + 'static>(
+        &self,
+        mut read: impl FnMut(&Log, bool) -> Result<Option<T>, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        if let Some(found) = read(self.log(), false)? {
+            return Ok(found);
         }
         let handle = self.clone();
-        let read = move || handle.inner.log.read_run(range, true);
-        match self.wait(read).await? {
-            Some(run) => Ok(run),
+        match self.wait(move || read(handle.log(), true)).await? {
+            Some(found) => Ok(found),
             None => Err(ReadError::from(std::io::Error::other(
                 "a waiting read did not wait",
             ))),

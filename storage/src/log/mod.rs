@@ -17,6 +17,7 @@ mod epochs;
 mod error;
 pub mod frame;
 mod handle;
+mod heads;
 mod index;
 #[allow(clippy::module_inception, reason = "the log of the module log")]
 mod log;
@@ -32,6 +33,7 @@ pub use config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};
 pub use epochs::EpochHistory;
 pub use error::{AppendError, LogError, OfflineCause, ReadError};
 pub use handle::{AppendTicket, LogHandle, LogThreads, Until};
+pub use heads::{HeadRange, HeadRun};
 pub use index::Summary;
 pub use log::{Append, Appended, Log, LogContext, Watermarks};
 pub use producers::{ProducerEntry, ProducerKey, Producers, RememberedBatch};

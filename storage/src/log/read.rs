@@ -41,6 +41,8 @@ pub struct ReadRange {
 pub struct FrameRun {
     buffer: PooledBuffer,
     frames: Vec<(FrameHeader, Range<usize>)>,
+    /// The range holds no further frame that fits.
+    exhausted: bool,
 }
 
 impl FrameRun {
@@ -61,6 +63,12 @@ impl FrameRun {
         self.frames
             .last()
             .map(|(header, _)| header.last_offset.next())
+    }
+
+    /// True when the frames are the last ones of the range: the next one is past its end or does
+    /// not fit its bytes. Else another read may find more.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// Keeps the first `count` frames.
@@ -119,44 +127,55 @@ impl Log {
         range: ReadRange,
         may_wait: bool,
     ) -> Result<Option<FrameRun>, ReadError> {
-        self.check_readable(range.offset)?;
-        let result = self.read_segment(range, may_wait);
-        match result {
-            // The segment was removed while it was looked at: the offset is below the start now.
-            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                self.check_readable(range.offset)?;
-                Err(ReadError::Io(error))
-            }
-            other => other,
-        }
+        let found = self.in_segments(range.offset, range.end, may_wait, |segment| {
+            self.read_frames(segment, range, may_wait)
+        })?;
+        Ok(match found {
+            SegmentRead::Found(run) => Some(run),
+            SegmentRead::WouldWait => None,
+            SegmentRead::End => Some(self.empty_run()),
+        })
     }
 
-    fn read_segment(
+    /// Calls `look` for the segment that holds `offset` and for those after it, until one has
+    /// something.
+    pub(super) fn in_segments<T>(
         &self,
-        range: ReadRange,
+        offset: Offset,
+        end: Offset,
         may_wait: bool,
-    ) -> Result<Option<FrameRun>, ReadError> {
-        if range.offset >= range.end {
-            return Ok(Some(self.empty_run()));
+        look: impl Fn(&Arc<Segment>) -> Result<SegmentRead<T>, ReadError>,
+    ) -> Result<SegmentRead<T>, ReadError> {
+        self.check_readable(offset)?;
+        if offset >= end {
+            return Ok(SegmentRead::End);
         }
         let segments = self.segments();
         let first = segments
-            .partition_point(|s| s.base() <= range.offset)
+            .partition_point(|s| s.base() <= offset)
             .saturating_sub(1);
         for segment in &segments[first..] {
-            match self.read_frames(segment, range, may_wait)? {
-                SegmentRead::Run(run) => return Ok(Some(run)),
-                SegmentRead::WouldWait => return Ok(None),
-                SegmentRead::End => {}
+            if !may_wait && !segment.is_at_hand() {
+                return Ok(SegmentRead::WouldWait);
+            }
+            match look(segment) {
+                Ok(SegmentRead::End) => {}
+                // The segment was removed while it was looked at: the offset is below the start.
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    self.check_readable(offset)?;
+                    return Err(ReadError::Io(error));
+                }
+                other => return other,
             }
         }
-        Ok(Some(self.empty_run()))
+        Ok(SegmentRead::End)
     }
 
     fn empty_run(&self) -> FrameRun {
         FrameRun {
             buffer: self.context.buffers.take(0),
             frames: Vec::new(),
+            exhausted: true,
         }
     }
 
@@ -165,7 +184,7 @@ impl Log {
         segment: &Arc<Segment>,
         range: ReadRange,
         may_wait: bool,
-    ) -> Result<SegmentRead, ReadError> {
+    ) -> Result<SegmentRead<FrameRun>, ReadError> {
         let end = segment.length();
         let mut position = segment
             .position_of_offset(range.offset)
@@ -187,8 +206,14 @@ impl Log {
             buffer.truncate(read);
             let walk = walk(buffer.as_ref(), salt, range);
             match walk {
-                Walk::Found(frames) => return Ok(SegmentRead::Run(FrameRun { buffer, frames })),
-                Walk::Nothing => return Ok(SegmentRead::Run(self.empty_run())),
+                Walk::Found { frames, exhausted } => {
+                    return Ok(SegmentRead::Found(FrameRun {
+                        buffer,
+                        frames,
+                        exhausted,
+                    }));
+                }
+                Walk::Nothing => return Ok(SegmentRead::Found(self.empty_run())),
                 Walk::Before { frames_length } if frames_length > 0 => {
                     position += frames_length as u64;
                 }
@@ -322,8 +347,8 @@ impl Log {
 }
 
 /// What a segment had for a read.
-enum SegmentRead {
-    Run(FrameRun),
+pub(super) enum SegmentRead<T> {
+    Found(T),
     /// No frame of the range; the next segment may have some.
     End,
     WouldWait,
@@ -331,8 +356,11 @@ enum SegmentRead {
 
 /// What a look at a buffer of frames found.
 enum Walk {
-    /// Frames of the range.
-    Found(Vec<(FrameHeader, Range<usize>)>),
+    /// Frames of the range, and whether the next one is not of the range any more.
+    Found {
+        frames: Vec<(FrameHeader, Range<usize>)>,
+        exhausted: bool,
+    },
     /// The first frame of the range is not to be returned: too large, or past the end.
     Nothing,
     /// All whole frames in the buffer lie before the range.
@@ -352,7 +380,10 @@ fn walk(bytes: &[u8], salt: u64, range: ReadRange) -> Walk {
         let Some(header) = FrameHeader::decode(salt, rest) else {
             // A header may be cut by the end of the buffer, never by the end of the log.
             return match (frames.is_empty(), rest.len() < frame::HEADER_LENGTH_MAX) {
-                (false, _) => Walk::Found(frames),
+                (false, _) => Walk::Found {
+                    frames,
+                    exhausted: false,
+                },
                 (true, true) if at > 0 => Walk::Before { frames_length: at },
                 (true, _) => Walk::Damaged { at },
             };
@@ -366,7 +397,10 @@ fn walk(bytes: &[u8], salt: u64, range: ReadRange) -> Walk {
                 return if frames.is_empty() {
                     Walk::Nothing
                 } else {
-                    Walk::Found(frames)
+                    Walk::Found {
+                        frames,
+                        exhausted: true,
+                    }
                 };
             }
             if batch.end > bytes.len() {
@@ -376,7 +410,10 @@ fn walk(bytes: &[u8], salt: u64, range: ReadRange) -> Walk {
                         frame_length: header.header_length() + batch.len(),
                     }
                 } else {
-                    Walk::Found(frames)
+                    Walk::Found {
+                        frames,
+                        exhausted: false,
+                    }
                 };
             }
             taken += batch.len();
@@ -387,11 +424,14 @@ fn walk(bytes: &[u8], salt: u64, range: ReadRange) -> Walk {
     if frames.is_empty() {
         Walk::Before { frames_length: at }
     } else {
-        Walk::Found(frames)
+        Walk::Found {
+            frames,
+            exhausted: false,
+        }
     }
 }
 
-fn read_error(error: LogError) -> ReadError {
+pub(super) fn read_error(error: LogError) -> ReadError {
     match error {
         LogError::Io { error, .. } => ReadError::from(error),
         LogError::Offline(cause) => ReadError::Corrupt(cause),

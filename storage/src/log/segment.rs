@@ -288,6 +288,16 @@ impl Segment {
         Ok(file)
     }
 
+    /// True when its file is open and its index in memory: looking for a position then needs no
+    /// disk.
+    pub(super) fn is_at_hand(&self) -> bool {
+        let index = match &*self.index.read() {
+            IndexSlot::Growing(_) => true,
+            IndexSlot::Closed { index, .. } => index.is_some(),
+        };
+        index && self.file.lock().is_some()
+    }
+
     /// Takes note of a frame that was written at `position`, and lets readers see it.
     pub(super) fn publish(&self, frames: &[(FrameHeader, u64)]) {
         let mut slot = self.index.write();

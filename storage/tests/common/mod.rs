@@ -1,5 +1,9 @@
 //! What the tests of the log share.
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test uses a part of this module"
+)]
 
 use std::sync::Arc;
 
