@@ -15,11 +15,15 @@
 //! 7 to 9. Facts: Fluss log format, ARROW; `ArrowUtils.java`.
 
 mod decode;
+mod message;
 mod rows;
+mod values;
 
-pub use decode::{ChangeTypes, ColumnError, DECODED_BYTES_MAX, DecodeError, DecodedBatch, Decoder};
+pub use decode::{ChangeTypes, DECODED_BYTES_MAX, DecodeError, DecodedBatch, Decoder};
 pub(crate) use decode::{record_count, split_change_types};
-pub use rows::{RowsBuilder, RowsError, datum_at, row_at};
+pub use message::ColumnError;
+pub use rows::{RowsBuilder, RowsError};
+pub use values::{datum_at, row_at};
 
 use std::sync::Arc;
 
