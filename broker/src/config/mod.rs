@@ -24,7 +24,7 @@ pub use key::{Key, Kind, Scope, Section, Unit, Width};
 pub use layers::Layers;
 pub use listeners::{AdvertisedAddress, ListenerConfig, Security};
 pub use parts::{
-    FetchConfig, FlussConfig, GroupLogConfig, LogFormat, LoggingConfig, ProducerConfig, SaslUser,
+    FetchConfig, FlussConfig, GroupConfig, LogFormat, LoggingConfig, ProducerConfig, SaslUser,
     StorageConfig, TopicCreationConfig, TranscoderConfig, WorkerConfig,
 };
 pub use settings::{Config, Setting, Source};

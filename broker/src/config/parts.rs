@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::listeners::connections_override;
 use super::settings::Config;
 use super::value::Value;
-use crate::coordinator::group::GroupConfig;
 use crate::net::NetworkLimits;
 
 /// Threads and patience of the process.
@@ -128,11 +127,27 @@ pub struct ProducerConfig {
     pub producers_max: usize,
 }
 
-/// The log of consumer groups.
+/// Consumer groups and their log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupLogConfig {
-    /// Its segment size.
-    pub segment_bytes: u32,
+pub struct GroupConfig {
+    /// Shortest session timeout.
+    pub session_timeout_min: Duration,
+    /// Longest session timeout.
+    pub session_timeout_max: Duration,
+    /// Wait of a new group for further members.
+    pub initial_rebalance_delay: Duration,
+    /// Most members of a group.
+    pub members_max: usize,
+    /// How long offsets of an empty group are kept.
+    pub offsets_retention: Duration,
+    /// How often expired offsets are looked for.
+    pub offsets_check_interval: Duration,
+    /// Partitions of the log of groups.
+    pub log_partitions: u32,
+    /// Segment size of the log of groups.
+    pub log_segment_bytes: u32,
+    /// Longest note with an offset.
+    pub metadata_bytes_max: usize,
     /// How long a commit may take to become durable.
     pub commit_timeout: Duration,
 }
@@ -268,25 +283,16 @@ impl Config {
 
     /// Consumer groups.
     pub fn groups(&self) -> GroupConfig {
-        let offsets_retention_ms = self.millis("offsets.retention.minutes");
         GroupConfig {
-            shard_count: self.count32("offsets.topic.num.partitions"),
-            initial_rebalance_delay_ms: self.count32("group.initial.rebalance.delay.ms"),
-            session_timeout_min_ms: self.count32("group.min.session.timeout.ms"),
-            session_timeout_max_ms: self.count32("group.max.session.timeout.ms"),
-            group_size_max: self.count("group.max.size"),
-            offsets_retention_ms: offsets_retention_ms.unwrap_or(i64::MAX),
-            offsets_retention_check_interval_ms: self
-                .count32("offsets.retention.check.interval.ms"),
-            offset_metadata_max: self.count("offset.metadata.max.bytes"),
-            ..GroupConfig::default()
-        }
-    }
-
-    /// The log of consumer groups.
-    pub fn group_log(&self) -> GroupLogConfig {
-        GroupLogConfig {
-            segment_bytes: self.count32("offsets.topic.segment.bytes"),
+            session_timeout_min: self.duration("group.min.session.timeout.ms"),
+            session_timeout_max: self.duration("group.max.session.timeout.ms"),
+            initial_rebalance_delay: self.duration("group.initial.rebalance.delay.ms"),
+            members_max: self.count("group.max.size"),
+            offsets_retention: self.duration("offsets.retention.minutes"),
+            offsets_check_interval: self.duration("offsets.retention.check.interval.ms"),
+            log_partitions: self.count32("offsets.topic.num.partitions"),
+            log_segment_bytes: self.count32("offsets.topic.segment.bytes"),
+            metadata_bytes_max: self.count("offset.metadata.max.bytes"),
             commit_timeout: self.duration("offsets.commit.timeout.ms"),
         }
     }
@@ -357,9 +363,9 @@ mod tests {
             config.producers().kafka_expiration,
             Duration::from_secs(86_400)
         );
-        let defaults = GroupConfig::default();
-        assert_eq!(format!("{:?}", config.groups()), format!("{defaults:?}"));
-        assert_eq!(config.group_log().segment_bytes, 104_857_600);
+        let groups = config.groups();
+        assert_eq!(groups.offsets_retention, Duration::from_secs(604_800));
+        assert_eq!(groups.log_segment_bytes, 104_857_600);
         assert_eq!(config.transcoder().threads, 2);
     }
 

@@ -88,7 +88,11 @@ impl World {
         let generation = self.rig.generation();
         let mut owned: Vec<i32> = Vec::new();
         // Who is fenced has stopped: a client under the same instance id goes on.
-        for client in self.clients.iter().filter(|c| !matches!(c.phase, Phase::Fenced)) {
+        for client in self
+            .clients
+            .iter()
+            .filter(|c| !matches!(c.phase, Phase::Fenced))
+        {
             assert!(
                 matches!(client.phase, Phase::Member),
                 "seed {}: {}",
