@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod coordinator;
@@ -18,3 +19,4 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod server;
+pub mod tablets;

@@ -2,3 +2,4 @@
 //! state in an internal log.
 
 pub mod group;
+pub mod group_log;

@@ -1,3 +1,11 @@
 //! The Kafka wire: what its clients ask, converted to our types and back.
+//!
+//! A frame goes `wire.rs` (header, versions) → `dispatch.rs` (one line per API) → a file of
+//! `handlers/` → the core, and its answer back the same way.
 
+mod dispatch;
+pub mod error;
+pub mod fetch_session;
 pub mod handlers;
+pub mod topics;
+pub mod wire;

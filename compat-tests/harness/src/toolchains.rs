@@ -57,8 +57,12 @@ pub fn python() -> io::Result<PathBuf> {
 
 /// The directory whose `node_modules` holds the packages.
 pub fn node() -> io::Result<PathBuf> {
-    let manifest = cache::sources().join("node/package.json");
-    Ok(cache::directory("node")?.join(cache::fingerprint(&[manifest])?))
+    let sources = cache::sources().join("node");
+    let manifests = [
+        sources.join("package.json"),
+        sources.join("package-lock.json"),
+    ];
+    Ok(cache::directory("node")?.join(cache::fingerprint(&manifests)?))
 }
 
 /// Maven's build directory: nothing is written into the checkout.
@@ -85,14 +89,7 @@ impl Toolchain {
                     .args(["-q", "-B", "-f"])
                     .arg(sources.join("java/pom.xml"));
                 command.arg(format!("-Dbuild.root={}", maven_build()?.display()));
-                // A pattern that no test has: this also brings Surefire's own parts from the registry.
-                command.args([
-                    "-pl",
-                    module,
-                    "test",
-                    "-Dtest=Nothing",
-                    "-Dsurefire.failIfNoSpecifiedTests=false",
-                ]);
+                command.args(["-pl", module, "test-compile"]);
                 step(command, log)
             }
             Toolchain::Python => prepare_python(&sources, log),
@@ -136,11 +133,13 @@ fn prepare_node(sources: &Path, log: &Path) -> Result<(), PrepareError> {
         return Ok(());
     }
     fs::create_dir_all(&home)?;
-    fs::copy(sources.join("node/package.json"), home.join("package.json"))?;
+    for manifest in ["package.json", "package-lock.json"] {
+        fs::copy(sources.join("node").join(manifest), home.join(manifest))?;
+    }
     let mut command = Command::new("npm");
     command
         .current_dir(&home)
-        .args(["install", "--no-package-lock", "--no-audit", "--no-fund"]);
+        .args(["ci", "--no-audit", "--no-fund"]);
     step(command, log)?;
     Ok(fs::write(home.join(".complete"), "")?)
 }

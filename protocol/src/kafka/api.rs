@@ -14,7 +14,9 @@ use crate::kafka::response;
 /// An API and its versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Api {
-    /// Its number and name.
+    /// Its name, such as `Produce`.
+    pub name: &'static str,
+    /// Its number.
     pub key: ApiKey,
     /// The lowest version that is advertised.
     pub min: i16,
@@ -29,15 +31,11 @@ impl Api {
     pub const fn serves(&self, version: i16) -> bool {
         self.served_min <= version && version <= self.max
     }
-
-    /// The API's name, such as `Produce`.
-    pub fn name(&self) -> String {
-        format!("{:?}", self.key)
-    }
 }
 
-const fn api(key: ApiKey, min: i16, max: i16) -> Api {
+const fn api(name: &'static str, key: ApiKey, min: i16, max: i16) -> Api {
     Api {
+        name,
         key,
         min,
         max,
@@ -50,38 +48,48 @@ pub static APIS: [Api; 31] = [
     // Kafka 4 advertises 0 to 2, because librdkafka looks for them, and refuses them.
     Api {
         served_min: 3,
-        ..api(ApiKey::Produce, 0, 13)
+        ..api("Produce", ApiKey::Produce, 0, 13)
     },
-    api(ApiKey::Fetch, 4, 18),
-    api(ApiKey::ListOffsets, 1, 10),
-    api(ApiKey::Metadata, 0, 13),
-    api(ApiKey::OffsetCommit, 2, 9),
-    api(ApiKey::OffsetFetch, 1, 9),
-    api(ApiKey::FindCoordinator, 0, 6),
-    api(ApiKey::JoinGroup, 0, 9),
-    api(ApiKey::Heartbeat, 0, 4),
-    api(ApiKey::LeaveGroup, 0, 5),
-    api(ApiKey::SyncGroup, 0, 5),
-    api(ApiKey::DescribeGroups, 0, 6),
-    api(ApiKey::ListGroups, 0, 5),
-    api(ApiKey::SaslHandshake, 0, 1),
-    api(ApiKey::ApiVersions, 0, 4),
-    api(ApiKey::CreateTopics, 2, 7),
-    api(ApiKey::DeleteTopics, 1, 6),
-    api(ApiKey::DeleteRecords, 0, 2),
-    api(ApiKey::InitProducerId, 0, 5),
-    api(ApiKey::OffsetForLeaderEpoch, 2, 4),
-    api(ApiKey::DescribeConfigs, 1, 4),
-    api(ApiKey::AlterConfigs, 0, 2),
-    api(ApiKey::DescribeLogDirs, 1, 4),
-    api(ApiKey::SaslAuthenticate, 0, 2),
-    api(ApiKey::CreatePartitions, 0, 3),
-    api(ApiKey::DeleteGroups, 0, 2),
-    api(ApiKey::IncrementalAlterConfigs, 0, 1),
-    api(ApiKey::OffsetDelete, 0, 0),
-    api(ApiKey::DescribeCluster, 0, 2),
-    api(ApiKey::DescribeProducers, 0, 0),
-    api(ApiKey::DescribeTopicPartitions, 0, 0),
+    api("Fetch", ApiKey::Fetch, 4, 18),
+    api("ListOffsets", ApiKey::ListOffsets, 1, 10),
+    api("Metadata", ApiKey::Metadata, 0, 13),
+    api("OffsetCommit", ApiKey::OffsetCommit, 2, 9),
+    api("OffsetFetch", ApiKey::OffsetFetch, 1, 9),
+    api("FindCoordinator", ApiKey::FindCoordinator, 0, 6),
+    api("JoinGroup", ApiKey::JoinGroup, 0, 9),
+    api("Heartbeat", ApiKey::Heartbeat, 0, 4),
+    api("LeaveGroup", ApiKey::LeaveGroup, 0, 5),
+    api("SyncGroup", ApiKey::SyncGroup, 0, 5),
+    api("DescribeGroups", ApiKey::DescribeGroups, 0, 6),
+    api("ListGroups", ApiKey::ListGroups, 0, 5),
+    api("SaslHandshake", ApiKey::SaslHandshake, 0, 1),
+    api("ApiVersions", ApiKey::ApiVersions, 0, 4),
+    api("CreateTopics", ApiKey::CreateTopics, 2, 7),
+    api("DeleteTopics", ApiKey::DeleteTopics, 1, 6),
+    api("DeleteRecords", ApiKey::DeleteRecords, 0, 2),
+    api("InitProducerId", ApiKey::InitProducerId, 0, 5),
+    api("OffsetForLeaderEpoch", ApiKey::OffsetForLeaderEpoch, 2, 4),
+    api("DescribeConfigs", ApiKey::DescribeConfigs, 1, 4),
+    api("AlterConfigs", ApiKey::AlterConfigs, 0, 2),
+    api("DescribeLogDirs", ApiKey::DescribeLogDirs, 1, 4),
+    api("SaslAuthenticate", ApiKey::SaslAuthenticate, 0, 2),
+    api("CreatePartitions", ApiKey::CreatePartitions, 0, 3),
+    api("DeleteGroups", ApiKey::DeleteGroups, 0, 2),
+    api(
+        "IncrementalAlterConfigs",
+        ApiKey::IncrementalAlterConfigs,
+        0,
+        1,
+    ),
+    api("OffsetDelete", ApiKey::OffsetDelete, 0, 0),
+    api("DescribeCluster", ApiKey::DescribeCluster, 0, 2),
+    api("DescribeProducers", ApiKey::DescribeProducers, 0, 0),
+    api(
+        "DescribeTopicPartitions",
+        ApiKey::DescribeTopicPartitions,
+        0,
+        0,
+    ),
 ];
 
 /// The row of an API, by its number on the wire.
@@ -124,13 +132,13 @@ mod tests {
             assert!(
                 Shape::of_request(api.key).is_some(),
                 "{} has no shape",
-                api.name()
+                api.name
             );
             let known = api.key.valid_versions();
             assert!(
                 known.min <= api.served_min && api.max <= known.max,
                 "{}",
-                api.name()
+                api.name
             );
         }
     }

@@ -59,6 +59,22 @@ impl Log {
         Ok(())
     }
 
+    /// Writes a checkpoint when something changed since the last one.
+    pub fn checkpoint_if_changed(&self) -> Result<(), LogError> {
+        let changed =
+            self.log_end.load(Ordering::Acquire) != self.checkpointed_end.load(Ordering::Acquire);
+        if changed && self.offline_cause().is_none() {
+            self.checkpoint()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes no more appends and writes nothing any more: the log is about to be deleted.
+    pub fn abandon(&self) {
+        self.go_offline(OfflineCause::Closed);
+    }
+
     /// Syncs, writes a checkpoint and takes no more appends.
     pub fn close(&self) -> Result<(), LogError> {
         let closed = self.checkpoint();

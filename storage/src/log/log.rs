@@ -105,6 +105,8 @@ pub struct Log {
     pub(super) log_end: AtomicI64,
     pub(super) synced_end: AtomicI64,
     pub(super) unsynced_bytes: AtomicU64,
+    /// Where the newest checkpoint ends.
+    pub(super) checkpointed_end: AtomicI64,
     pub(super) offline: RwLock<Option<OfflineCause>>,
     pub(super) waiters: Waiters,
 }
@@ -187,6 +189,7 @@ impl Log {
             log_end: AtomicI64::new(log_end.value()),
             synced_end: AtomicI64::new(synced_end.value()),
             unsynced_bytes: AtomicU64::new(0),
+            checkpointed_end: AtomicI64::new(-1),
             offline: RwLock::new(offline),
             waiters: Waiters::default(),
         };

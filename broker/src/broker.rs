@@ -1,0 +1,103 @@
+//! What the handlers of both wires share: the catalog, the open tablets, the coordinators, the
+//! configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use storage::catalog::Catalog;
+use storage::env::Env;
+
+use crate::config::{AdvertisedAddress, Config};
+use crate::coordinator::group::GroupCoordinator;
+use crate::metrics::Metrics;
+use crate::net::Peer;
+use crate::tablets::Tablets;
+
+/// The broker, as its handlers see it.
+pub struct Broker {
+    /// Clock, randomness, disk.
+    pub env: Env,
+    /// Names, schemas and settings of everything.
+    pub catalog: Arc<Catalog>,
+    /// The open logs.
+    pub tablets: Arc<Tablets>,
+    /// Consumer groups.
+    pub groups: GroupCoordinator,
+    /// Counters and histograms.
+    pub metrics: Metrics,
+    /// The id of this server on both wires.
+    pub node_id: i32,
+    config: RwLock<Arc<Config>>,
+    /// What clients are told to connect to, by the name of the listener they came through.
+    advertised: BTreeMap<String, AdvertisedAddress>,
+}
+
+/// Where a client reaches this broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// What a broker is assembled from.
+pub struct BrokerParts {
+    /// Clock, randomness, disk.
+    pub env: Env,
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// The open logs.
+    pub tablets: Arc<Tablets>,
+    /// Consumer groups.
+    pub groups: GroupCoordinator,
+    /// Counters and histograms.
+    pub metrics: Metrics,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Advertised addresses by listener name.
+    pub advertised: BTreeMap<String, AdvertisedAddress>,
+}
+
+impl Broker {
+    /// Puts a broker together.
+    pub fn new(parts: BrokerParts) -> Arc<Broker> {
+        Arc::new(Broker {
+            node_id: parts.config.node_id(),
+            env: parts.env,
+            catalog: parts.catalog,
+            tablets: parts.tablets,
+            groups: parts.groups,
+            metrics: parts.metrics,
+            config: RwLock::new(parts.config),
+            advertised: parts.advertised,
+        })
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Takes a new configuration; the open tablets follow.
+    pub fn set_config(&self, config: Arc<Config>) {
+        *self.config.write() = Arc::clone(&config);
+        self.tablets.set_config(config);
+    }
+
+    /// Where a client that came in as `peer` reaches this broker: what is advertised for its
+    /// listener, else the address that it used.
+    pub fn endpoint_for(&self, peer: &Peer) -> Endpoint {
+        match self.advertised.get(&*peer.listener) {
+            Some(address) => Endpoint {
+                host: address.host.clone(),
+                port: address.port,
+            },
+            None => Endpoint {
+                host: peer.local.ip().to_string(),
+                port: peer.local.port(),
+            },
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Produce (API 0). The first stage validates the batches and queues them, so that requests of one
+//! connection are appended in their order; the second waits for what `acks` asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse,
+    TopicProduceResponse,
+};
+use kafka_protocol::messages::{ProduceRequest, produce_request};
+use kafka_protocol::protocol::StrBytes;
+use protocol::batch::{NO_TIME, UnassignedBatch};
+use protocol::kafka::compression::Codec;
+use protocol::kafka::validate::{self, InvalidBatch, TargetCompression, ValidateConfig};
+use storage::catalog::{CatalogView, Origin};
+use storage::log::{Append, AppendTicket, Until};
+
+use crate::config::{Compression, TimestampType, TopicConfig};
+use crate::kafka::error;
+use crate::kafka::topics::TopicRef;
+use crate::kafka::wire::Context;
+use crate::tablets::OpenBucket;
+
+/// Batches above this size that are compressed are validated off the connection threads.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+/// A batch may grow this much when it is decompressed for validation, whatever its size.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// A produce request whose batches are queued.
+pub struct Queued {
+    acks: i16,
+    timeout: Duration,
+    node_id: i32,
+    topics: Vec<(TopicRef, Vec<Partition>)>,
+}
+
+struct Partition {
+    index: i32,
+    /// `LogAppendTime` topics answer with the time of the append.
+    stamped: bool,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Queued(AppendTicket),
+    Refused(Refusal),
+}
+
+/// Why a partition of the request is refused.
+struct Refusal {
+    error: ResponseError,
+    message: Option<String>,
+    record_errors: Vec<(i32, String)>,
+}
+
+impl From<ResponseError> for Refusal {
+    fn from(error: ResponseError) -> Self {
+        Refusal {
+            error,
+            message: None,
+            record_errors: Vec::new(),
+        }
+    }
+}
+
+/// Validates and queues all batches of a request.
+pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
+    let view = context.broker().catalog.view();
+    let by_id = context.version >= 13;
+    let acks = request.acks;
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let reference = TopicRef::new(by_id, &topic.name, topic.topic_id);
+        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let index = data.index;
+            let queued = queue(
+                context,
+                &view,
+                acks,
+                &request.transactional_id,
+                &reference,
+                data,
+            );
+            partitions.push(match queued.await {
+                Ok((ticket, stamped)) => Partition {
+                    index,
+                    stamped,
+                    outcome: Outcome::Queued(ticket),
+                },
+                Err(refusal) => {
+                    log_refusal(context, &reference, index, &refusal);
+                    Partition {
+                        index,
+                        stamped: false,
+                        outcome: Outcome::Refused(refusal),
+                    }
+                }
+            });
+        }
+        topics.push((reference, partitions));
+    }
+    let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    Queued {
+        acks,
+        timeout,
+        node_id: context.broker().node_id,
+        topics,
+    }
+}
+
+fn log_refusal(context: &Context, topic: &TopicRef, partition: i32, refusal: &Refusal) {
+    tracing::info!(
+        client = %context.peer.address,
+        client_id = context.client_id.as_str(),
+        ?topic,
+        partition,
+        error = ?refusal.error,
+        cause = refusal.message.as_deref(),
+        "refused a produced batch"
+    );
+}
+
+async fn queue(
+    context: &Context,
+    view: &CatalogView,
+    acks: i16,
+    transactional_id: &Option<kafka_protocol::messages::TransactionalId>,
+    topic: &TopicRef,
+    data: produce_request::PartitionProduceData,
+) -> Result<(AppendTicket, bool), Refusal> {
+    if !(-1..=1).contains(&acks) {
+        return Err(ResponseError::InvalidRequiredAcks.into());
+    }
+    if transactional_id.is_some() {
+        return Err(Refusal {
+            error: ResponseError::UnsupportedVersion,
+            message: Some("transactions are not supported yet".into()),
+            record_errors: Vec::new(),
+        });
+    }
+    let topic = topic.resolve(view)?;
+    if topic.table.origin == Origin::Internal {
+        return Err(ResponseError::InvalidTopicException.into());
+    }
+    let id = topic
+        .tablet(data.index)
+        .ok_or(ResponseError::UnknownTopicOrPartition)?;
+    let bucket = match context.broker().tablets.get_open(id) {
+        Some(bucket) => bucket,
+        None => context
+            .broker()
+            .tablets
+            .get(id)
+            .await
+            .map_err(|e| error::of_tablet(&e))?,
+    };
+    let shape = bucket.tablet.shape();
+    if !shape.raw {
+        return Err(Refusal {
+            error: ResponseError::InvalidRecord,
+            message: Some(format!(
+                "topic {} is the typed table {}: write it with a Fluss client",
+                topic.topic().name,
+                topic.table.path
+            )),
+            record_errors: Vec::new(),
+        });
+    }
+    if acks == -1 && bucket.settings.insync_replicas_min > 1 {
+        return Err(ResponseError::NotEnoughReplicas.into());
+    }
+    let records = data.records.filter(|r| !r.is_empty()).ok_or(Refusal {
+        error: ResponseError::InvalidRecord,
+        message: Some("no record batch".into()),
+        record_errors: Vec::new(),
+    })?;
+    let settings = &bucket.settings;
+    let config = validate_config(settings, shape.latest, data.index, context);
+    let batch = validated(records, config).await.map_err(refuse_batch)?;
+    if batch.transactional {
+        return Err(ResponseError::InvalidTxnState.into());
+    }
+    let stamped = settings.timestamp_type == TimestampType::LogAppendTime;
+    let ticket = append(&bucket, batch, stamped, acks);
+    Ok((ticket, stamped))
+}
+
+fn validate_config(
+    settings: &TopicConfig,
+    schema_id: protocol::ids::SchemaId,
+    source_partition: i32,
+    context: &Context,
+) -> ValidateConfig {
+    ValidateConfig {
+        schema_id,
+        source_partition,
+        max_message_bytes: settings.batch_bytes_max,
+        max_decompressed_bytes: DECOMPRESSED_BYTES_MAX,
+        key_required: false,
+        allow_control: false,
+        timestamp_type: match settings.timestamp_type {
+            TimestampType::CreateTime => protocol::kafka::batch::TimestampType::CreateTime,
+            TimestampType::LogAppendTime => protocol::kafka::batch::TimestampType::LogAppendTime,
+        },
+        now_ms: context.broker().env.clock.wall_ms(),
+        timestamp_before_max_ms: settings.timestamp_before_max_ms,
+        timestamp_after_max_ms: settings.timestamp_after_max_ms,
+        compression: target_compression(settings.compression),
+    }
+}
+
+fn target_compression(compression: Compression) -> Option<TargetCompression> {
+    let (codec, level) = match compression {
+        Compression::Producer => return None,
+        Compression::Uncompressed => (Codec::None, None),
+        Compression::Gzip { level } => (Codec::Gzip, level.map(|level| level as i32)),
+        Compression::Snappy => (Codec::Snappy, None),
+        Compression::Lz4 => (Codec::Lz4, None),
+        Compression::Zstd { level } => (Codec::Zstd, Some(level)),
+    };
+    Some(TargetCompression { codec, level })
+}
+
+/// Validates a batch; a large compressed one where it holds up nobody else.
+async fn validated(
+    records: Bytes,
+    config: ValidateConfig,
+) -> Result<UnassignedBatch, InvalidBatch> {
+    /// Where the low bits of the attributes name the codec.
+    const ATTRIBUTES_LOW: usize = 22;
+    let compressed = records
+        .get(ATTRIBUTES_LOW)
+        .is_some_and(|bits| bits & 7 != 0);
+    if records.len() <= INLINE_BYTES_MAX || !compressed && config.compression.is_none() {
+        return validate::validate(records, &config);
+    }
+    let task = tokio::task::spawn_blocking(move || validate::validate(records, &config));
+    // A panic goes on to the connection, which answers it; so does a runtime that goes down.
+    task.await
+        .unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error.to_string())))
+}
+
+fn refuse_batch(invalid: InvalidBatch) -> Refusal {
+    Refusal {
+        error: invalid.class().response_error(),
+        message: Some(invalid.to_string()),
+        record_errors: invalid.record_errors(),
+    }
+}
+
+fn append(
+    bucket: &Arc<OpenBucket>,
+    batch: UnassignedBatch,
+    stamped: bool,
+    acks: i16,
+) -> AppendTicket {
+    let until = if acks == -1 {
+        Until::Durable
+    } else {
+        Until::Appended
+    };
+    let append = Append {
+        batches: vec![batch],
+        expected_epoch: None,
+        stamp_log_append_time: stamped,
+    };
+    bucket.tablet.append(append, until)
+}
+
+impl Queued {
+    /// The producer wants no answer.
+    pub fn is_unacknowledged(&self) -> bool {
+        self.acks == 0
+    }
+
+    /// With acks=0 an error can only be told by closing the connection.
+    pub fn has_refusal(&self) -> bool {
+        let mut partitions = self.topics.iter().flat_map(|(_, partitions)| partitions);
+        partitions.any(|p| matches!(p.outcome, Outcome::Refused(_)))
+    }
+
+    /// Waits for the log and builds the answer.
+    pub async fn answer(self) -> ProduceResponse {
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let mut responses = Vec::with_capacity(self.topics.len());
+        for (topic, partitions) in self.topics {
+            let mut answers = Vec::with_capacity(partitions.len());
+            for partition in partitions {
+                answers.push(partition.answer(deadline, self.node_id).await);
+            }
+            responses.push(
+                TopicProduceResponse::default()
+                    .with_name(topic.name())
+                    .with_topic_id(topic.id())
+                    .with_partition_responses(answers),
+            );
+        }
+        ProduceResponse::default().with_responses(responses)
+    }
+}
+
+impl Partition {
+    async fn answer(
+        self,
+        deadline: tokio::time::Instant,
+        node_id: i32,
+    ) -> PartitionProduceResponse {
+        let answer = PartitionProduceResponse::default()
+            .with_index(self.index)
+            .with_base_offset(-1)
+            .with_log_append_time_ms(NO_TIME)
+            .with_log_start_offset(-1);
+        let ticket = match self.outcome {
+            Outcome::Queued(ticket) => ticket,
+            Outcome::Refused(refusal) => return refused(answer, refusal),
+        };
+        match tokio::time::timeout_at(deadline, ticket).await {
+            Ok(Ok(Ok(appended))) => answer
+                .with_base_offset(appended.base_offset.value())
+                .with_log_append_time_ms(if self.stamped {
+                    appended.commit_time
+                } else {
+                    NO_TIME
+                })
+                .with_log_start_offset(appended.log_start.value()),
+            Ok(Ok(Err(failed))) => {
+                let refusal = Refusal {
+                    error: error::of_append(&failed),
+                    message: Some(failed.to_string()),
+                    record_errors: Vec::new(),
+                };
+                let answer = refused(answer, refusal);
+                match failed {
+                    storage::log::AppendError::FencedLeader { current, .. } => answer
+                        .with_current_leader(
+                            LeaderIdAndEpoch::default()
+                                .with_leader_id(node_id.into())
+                                .with_leader_epoch(current.value()),
+                        ),
+                    _ => answer,
+                }
+            }
+            // The log's thread is gone: the broker stops.
+            Ok(Err(_)) => answer.with_error_code(ResponseError::NotLeaderOrFollower.code()),
+            Err(_) => answer.with_error_code(ResponseError::RequestTimedOut.code()),
+        }
+    }
+}
+
+fn refused(answer: PartitionProduceResponse, refusal: Refusal) -> PartitionProduceResponse {
+    let records = refusal
+        .record_errors
+        .into_iter()
+        .map(|(index, message)| {
+            BatchIndexAndErrorMessage::default()
+                .with_batch_index(index)
+                .with_batch_index_error_message(Some(StrBytes::from_string(message)))
+        })
+        .collect();
+    answer
+        .with_error_code(refusal.error.code())
+        .with_record_errors(records)
+        .with_error_message(refusal.message.map(StrBytes::from_string))
+}

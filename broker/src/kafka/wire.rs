@@ -1,0 +1,120 @@
+//! The Kafka wire as the connections see it: a frame in, an answer out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::StrBytes;
+use protocol::kafka::api;
+use protocol::kafka::request::RequestFrame;
+
+use super::dispatch;
+use super::fetch_session::FetchSessions;
+use crate::broker::Broker;
+use crate::metrics::ApiMeter;
+use crate::metrics::table::KAFKA;
+use crate::net::{Answer, Order, Peer, Started, Wire};
+
+/// The Kafka wire.
+pub struct KafkaWire {
+    shared: Arc<Shared>,
+}
+
+/// What the handlers of all connections share.
+pub struct Shared {
+    /// The core.
+    pub broker: Arc<Broker>,
+    /// Fetch sessions (KIP-227).
+    pub fetch_sessions: FetchSessions,
+    /// Where the requests of each API are counted.
+    meters: HashMap<i16, Arc<ApiMeter>>,
+}
+
+/// What a handler knows of the request besides its message.
+#[derive(Clone)]
+pub struct Context {
+    /// What all handlers share.
+    pub shared: Arc<Shared>,
+    /// The connection.
+    pub peer: Arc<Peer>,
+    /// What the client calls itself; empty when it says nothing.
+    pub client_id: StrBytes,
+    /// The version of the request and of its answer.
+    pub version: i16,
+    /// Goes back with the answer.
+    pub correlation_id: i32,
+}
+
+impl Context {
+    /// The core.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
+    }
+}
+
+impl KafkaWire {
+    /// The wire over a broker.
+    pub fn new(broker: Arc<Broker>) -> KafkaWire {
+        let fetch_sessions = FetchSessions::new(broker.config().fetch().sessions_max);
+        let meters = api::APIS
+            .iter()
+            .map(|api| (api.key as i16, broker.metrics.api(&KAFKA, api.name)))
+            .collect();
+        KafkaWire {
+            shared: Arc::new(Shared {
+                broker,
+                fetch_sessions,
+                meters,
+            }),
+        }
+    }
+}
+
+impl Wire for KafkaWire {
+    type ConnectionState = Arc<Peer>;
+
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn connected(&self, peer: &Peer) -> Arc<Peer> {
+        Arc::new(peer.clone())
+    }
+
+    async fn start(&self, peer: &mut Arc<Peer>, frame: Bytes) -> Started {
+        let request = match RequestFrame::read(frame) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::info!(client = %peer.address, %error, "closing a connection with an unreadable request");
+                return Started::now(Order::InOrder, Answer::Close("unreadable request"));
+            }
+        };
+        if !request.is_served() {
+            let answer = api::unsupported_api_versions(request.correlation_id);
+            return Started::now(Order::InOrder, Answer::Chunks(vec![answer]));
+        }
+        let context = Context {
+            shared: Arc::clone(&self.shared),
+            peer: Arc::clone(peer),
+            client_id: request.client_id.clone().unwrap_or_default(),
+            version: request.version,
+            correlation_id: request.correlation_id,
+        };
+        let meter = self
+            .shared
+            .meters
+            .get(&(request.api.key as i16))
+            .map(Arc::clone);
+        let started = dispatch::start(context, request).await;
+        match meter {
+            Some(meter) => started.measured(meter),
+            None => started,
+        }
+    }
+
+    fn answer_to_panic(&self, _head: &[u8]) -> Answer {
+        // Each API has its own place for an error and none for "the whole request": a closed
+        // connection is what every client understands and recovers from.
+        Answer::Close("a handler panicked")
+    }
+}
