@@ -190,7 +190,9 @@ pub struct RawRow<'a> {
 impl<'a> RawRow<'a> {
     /// Header keys and values in order. Kafka has no null keys: a null header, or a header with a
     /// null key, has the empty key.
-    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+    pub fn headers(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)> + Clone + use<'a> {
         let rows = self.rows;
         self.headers.clone().map(move |i| {
             if rows.header_rows.is_null(i) {

@@ -15,3 +15,4 @@ pub mod env;
 pub mod log;
 pub mod tablet;
 pub mod threads;
+pub mod transcode;

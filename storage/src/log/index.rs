@@ -145,6 +145,16 @@ impl SparseIndex {
             .map(|i| u64::from(self.entries[i].position))
     }
 
+    /// Position of the last entry whose frame begins at or before `position`.
+    pub(super) fn position_before(&self, position: u64) -> Option<u64> {
+        let after = self
+            .entries
+            .partition_point(|e| u64::from(e.position) <= position);
+        after
+            .checked_sub(1)
+            .map(|i| u64::from(self.entries[i].position))
+    }
+
     /// Position from which to look for the first frame committed at or after `time`.
     pub(super) fn position_of_commit_time(&self, time: i64) -> Option<u64> {
         let first = self.entries.partition_point(|e| e.commit_time < time);

@@ -204,6 +204,16 @@ impl Log {
         self.id
     }
 
+    /// What it shares with the broker's other logs.
+    pub fn context(&self) -> &Arc<LogContext> {
+        &self.context
+    }
+
+    /// Where its files lie.
+    pub fn directory(&self) -> &std::path::Path {
+        &self.place.directory
+    }
+
     /// The epoch under which it appends.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch

@@ -238,7 +238,7 @@ impl Log {
         Ok(SegmentRead::End)
     }
 
-    pub(super) fn corrupt(&self, segment: &Segment, position: u64, offset: Offset) -> ReadError {
+    pub(crate) fn corrupt(&self, segment: &Segment, position: u64, offset: Offset) -> ReadError {
         let cause = OfflineCause::Corrupt {
             path: segment.path().to_path_buf(),
             position,

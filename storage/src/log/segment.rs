@@ -351,8 +351,13 @@ impl Segment {
     }
 
     /// Position from which to scan for `offset`. May read the disk.
-    pub(super) fn position_of_offset(self: &Arc<Self>, offset: Offset) -> Result<u64, LogError> {
+    pub(crate) fn position_of_offset(self: &Arc<Self>, offset: Offset) -> Result<u64, LogError> {
         self.search(|index| index.position_of_offset(offset))
+    }
+
+    /// Position of a frame that begins at or before `position`, near to it. May read the disk.
+    pub(crate) fn position_before(self: &Arc<Self>, position: u64) -> Result<u64, LogError> {
+        self.search(|index| index.position_before(position))
     }
 
     /// Position from which to scan for the first frame committed at or after `time`.
