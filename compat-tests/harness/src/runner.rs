@@ -212,7 +212,7 @@ fn command(suite: &Suite, reports: &Path) -> Result<Command, Box<dyn Error>> {
                 "-Dbuild.root={}",
                 toolchains::maven_build()?.display()
             ));
-            command.arg(format!("-Dsurefire.reportsDirectory={}", reports.display()));
+            command.arg(format!("-Dreports={}", reports.display()));
             command.arg(format!("-Dtest={classes}"));
             command
         }

@@ -106,6 +106,51 @@ pub const ALL: &[Suite] = &[
         Runner::Cargo("vltava-compat-kafka-rust"),
         15,
     ),
+    suite(
+        "kafka-go",
+        "franz-go and sarama",
+        Wires::Kafka,
+        Runner::Go("./kafka"),
+        15,
+    ),
+    suite(
+        "kafka-node",
+        "kafkajs",
+        Wires::Kafka,
+        Runner::Node("kafka.test.cjs"),
+        10,
+    ),
+    suite(
+        "kafka-python",
+        "aiokafka and kafka-python",
+        Wires::Kafka,
+        Runner::Pytest("test_kafka.py"),
+        15,
+    ),
+    suite(
+        "kafka-java",
+        "kafka-clients 4.3.1",
+        Wires::Kafka,
+        maven("kafka", "*Test"),
+        49,
+    ),
+    suite(
+        "kafka-tools",
+        "the command-line tools of Kafka 4.3.1",
+        Wires::Kafka,
+        maven("kafka", "*Tools"),
+        14,
+    ),
+    Suite {
+        also: &[Toolchain::Python, Toolchain::Go],
+        ..suite(
+            "groups",
+            "one group of members of different libraries, one killed, one frozen",
+            Wires::Kafka,
+            Runner::Cargo("vltava-compat-groups"),
+            4,
+        )
+    },
     Suite {
         own_server: true,
         limit: Duration::from_secs(900),

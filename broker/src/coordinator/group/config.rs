@@ -21,7 +21,7 @@ pub struct GroupConfig {
     pub offsets_retention_check_interval_ms: u32,
     /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units, and so do we.
     pub offset_metadata_max: usize,
-    /// `offset.commit.timeout.ms`: how long a commit or a deletion may take to become durable before
+    /// `offsets.commit.timeout.ms`: how long a commit or a deletion may take to become durable before
     /// the client is told to try again. It may become durable later.
     pub commit_timeout_ms: u32,
     /// How long a new member may wait in a join before it has to ask again; Kafka's is fixed at

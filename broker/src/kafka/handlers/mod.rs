@@ -1,6 +1,26 @@
 //! A file per API: from the message to the core, and from its outcome to the answer.
+//!
+//! Handlers of group requests hand the request to the coordinator when they are *called*; the
+//! future that they return only waits. So the requests of one connection reach it in order.
 
 pub mod api_versions;
+mod context;
+pub mod delete_groups;
+pub mod describe_groups;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod produce;
+pub mod sync_group;
+
+#[cfg(test)]
+mod group_tests;
+
+pub use context::RequestContext;
