@@ -219,6 +219,11 @@ impl Log {
         self.epoch
     }
 
+    /// Where read buffers come from.
+    pub fn buffers(&self) -> &Arc<BufferPool> {
+        &self.context.buffers
+    }
+
     /// Its settings.
     pub fn config(&self) -> Arc<LogConfig> {
         Arc::clone(&self.config.read())

@@ -27,6 +27,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod times;
 mod watermark;
 
 pub use config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};

@@ -12,7 +12,6 @@ use protocol::stored;
 use super::error::{LogError, OfflineCause, ReadError};
 use super::frame::{self, FrameHeader};
 use super::log::Log;
-use super::scan::{FrameScanner, Step};
 use super::segment::Segment;
 use crate::buffers::PooledBuffer;
 
@@ -247,74 +246,6 @@ impl Log {
         };
         tracing::error!(log = %self.id(), %cause, "read found damage");
         ReadError::Corrupt(cause)
-    }
-
-    /// The first frame at or after `from_time` on the commit clock, below the high watermark.
-    pub fn first_committed_at(&self, from_time: i64) -> Result<Option<FrameHeader>, ReadError> {
-        self.find_frame(
-            |segment| Ok(segment.summary()?.commit_time_last >= from_time),
-            |segment| segment.position_of_commit_time(from_time),
-            |header| header.commit_time >= from_time,
-        )
-    }
-
-    /// The first frame with a record time at or after `from_time`, below the high watermark. Which
-    /// of its records it is, only the batch tells.
-    pub fn first_recorded_at(&self, from_time: i64) -> Result<Option<FrameHeader>, ReadError> {
-        self.find_frame(
-            |segment| Ok(segment.summary()?.record_time_max >= from_time),
-            |segment| segment.position_of_record_time(from_time),
-            |header| header.record_time_max >= from_time,
-        )
-    }
-
-    /// The frame that holds the largest record time, the first of several.
-    pub fn frame_of_largest_record_time(&self) -> Result<Option<FrameHeader>, ReadError> {
-        let mut largest: Option<i64> = None;
-        for segment in self.segments().iter() {
-            let summary = segment.summary().map_err(read_error)?;
-            if summary.end_offset > segment.base() {
-                largest = largest.max(Some(summary.record_time_max));
-            }
-        }
-        match largest {
-            Some(time) => self.first_recorded_at(time),
-            None => Ok(None),
-        }
-    }
-
-    fn find_frame(
-        &self,
-        in_segment: impl Fn(&Arc<Segment>) -> Result<bool, LogError>,
-        start: impl Fn(&Arc<Segment>) -> Result<u64, LogError>,
-        wanted: impl Fn(&FrameHeader) -> bool,
-    ) -> Result<Option<FrameHeader>, ReadError> {
-        let w = self.watermarks();
-        for segment in self.segments().iter() {
-            if !in_segment(segment).map_err(read_error)? {
-                continue;
-            }
-            let from = start(segment).map_err(read_error)?;
-            let salt = segment.header().salt;
-            let mut scanner = FrameScanner::new(segment.file()?, salt, from, segment.length());
-            loop {
-                match scanner.next_header()? {
-                    Step::Frame { header, .. } if header.base_offset >= w.high_watermark => {
-                        return Ok(None);
-                    }
-                    Step::Frame { header, .. } => {
-                        if header.last_offset >= w.log_start && wanted(&header) {
-                            return Ok(Some(header));
-                        }
-                    }
-                    Step::End => break,
-                    Step::Damaged { position, .. } => {
-                        return Err(self.corrupt(segment, position, w.log_start));
-                    }
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// About how many bytes there are between `offset` and the high watermark: exact but for the

@@ -11,6 +11,8 @@ pub(super) struct Answer {
     pub(super) chunks: Vec<Bytes>,
     pub(super) bytes: usize,
     pub(super) next_offset: Offset,
+    /// Where the reader goes on, when the last batches were left out.
+    pub(super) filtered_end: Option<Offset>,
     bytes_left: usize,
     at_least_one: bool,
     end: Offset,
@@ -22,10 +24,16 @@ impl Answer {
             chunks: Vec::new(),
             bytes: 0,
             next_offset: offset,
+            filtered_end: None,
             bytes_left: bytes_max,
             at_least_one,
             end,
         }
+    }
+
+    /// What may still come: bytes, and whether one batch may be larger.
+    pub(super) fn budget(&self) -> (usize, bool) {
+        (self.bytes_left, self.at_least_one)
     }
 
     /// What to read next; `None` when nothing more can come.
@@ -47,6 +55,21 @@ impl Answer {
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.at_least_one &= bytes == 0;
         self.next_offset = self.next_offset.max(next_offset);
+        if bytes > 0 {
+            self.filtered_end = None;
+        }
+    }
+
+    /// Goes on at `offset`: the batches below it were left out.
+    pub(super) fn pass_to(&mut self, offset: Offset) {
+        self.next_offset = offset;
+        self.filtered_end = Some(offset);
+    }
+
+    /// What may still come, where not every byte counts or the first batch raised the limit.
+    pub(super) fn set_budget(&mut self, bytes_left: usize, at_least_one: bool) {
+        self.bytes_left = bytes_left;
+        self.at_least_one = at_least_one;
     }
 
     /// Adds what the transcoder made; false when it made nothing.
@@ -58,6 +81,6 @@ impl Answer {
 
     /// True while there is nothing to answer with.
     pub(super) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.chunks.is_empty() && self.filtered_end.is_none()
     }
 }

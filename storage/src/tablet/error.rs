@@ -88,22 +88,16 @@ impl From<ConvertError> for FlussReadError {
 }
 
 /// What is wrong with a projection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProjection {
     /// Only Arrow batches have columns to select.
     #[error("a projection needs the log format ARROW")]
     NotArrow,
-    /// A projection names at least one column.
-    #[error("the projection is empty")]
-    Empty,
-    /// Positions are strictly ascending.
-    #[error("projected positions are not strictly ascending")]
-    NotAscending,
-    /// A position is beyond the columns.
-    #[error("projected position {position} is beyond the {columns} columns")]
-    BeyondColumns {
-        /// The position.
-        position: usize,
+    /// The positions are empty, not strictly ascending, or beyond the newest columns.
+    #[error("projected fields {fields:?} are not ascending positions of {columns} columns")]
+    Fields {
+        /// The positions.
+        fields: Box<[usize]>,
         /// Columns of the newest schema.
         columns: usize,
     },

@@ -5,29 +5,38 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use protocol::batch::BatchFormat;
-use protocol::fluss::options::LogFormat;
 
 use super::answer::Answer;
-use super::error::{FlussReadError, InvalidProjection};
+use super::columns::{PartialRead, Stopped};
+use super::error::FlussReadError;
 use super::other_wire::committed_end;
 use super::shape::TableShape;
 use super::{FlussBatches, FlussRead, Tablet};
-use crate::log::ReadRange;
+use crate::log::{Log, ReadRange};
 
 impl Tablet {
-    /// Reads Fluss batches from `read.offset` on. No batches when there is nothing new, or when
-    /// the first does not fit.
+    /// Reads Fluss batches from `read.offset` on. No batches when there is nothing new, when the
+    /// first does not fit, or when the filter left all out.
+    ///
+    /// Sizes as in Fluss (server semantics, sizes and projection): with a projection the projected
+    /// sizes count, and the one batch that must come raises the limit to its stored size.
     pub async fn read_fluss(&self, read: FlussRead) -> Result<FlussBatches, FlussReadError> {
         let shape = self.shape();
-        if let Some(projection) = &read.projection {
-            check_projection(&shape, projection)?;
+        if let Some(fields) = &read.projection {
+            shape.projection(fields)?;
         }
         let watermarks = self.watermarks();
         self.log().log().check_readable(read.offset)?;
         let end = committed_end(&watermarks);
         let mut answer = Answer::new(read.offset, end, read.bytes_max, read.at_least_one);
+        let in_parts = read.projection.is_some() || read.filter.is_some();
         while let Some(range) = answer.wanted() {
-            match self.add_fluss(range, &read, &shape, &mut answer).await {
+            let added = if in_parts {
+                self.add_parts(range, &read, &shape, &mut answer).await
+            } else {
+                self.add_fluss(range, &read, &shape, &mut answer).await
+            };
+            match added {
                 Ok(true) => {}
                 Ok(false) => break,
                 // What was read so far is good; the next read begins at the error.
@@ -39,9 +48,52 @@ impl Tablet {
             chunks: answer.chunks,
             bytes: answer.bytes,
             next_offset: answer.next_offset,
-            filtered_end_offset: None,
+            filtered_end_offset: answer.filtered_end,
             watermarks,
         })
+    }
+
+    /// Reads the wanted parts of Fluss frames up to the next Kafka frame, and the transcoded form
+    /// of that; false when there is no more.
+    async fn add_parts(
+        &self,
+        range: ReadRange,
+        read: &FlussRead,
+        shape: &Arc<TableShape>,
+        answer: &mut Answer,
+    ) -> Result<bool, FlussReadError> {
+        let (bytes_max, at_least_one) = answer.budget();
+        let mut partial = PartialRead::new(
+            self.log().log(),
+            Arc::clone(shape),
+            read.projection.as_deref(),
+            read.filter.clone(),
+            range.offset..range.end,
+            bytes_max,
+            at_least_one,
+        )?;
+        let stopped = loop {
+            let mut slot = Some(partial);
+            let turn = move |log: &Log, may_wait: bool| {
+                let turn = slot.as_mut().and_then(|p| p.advance(log, may_wait));
+                Ok(turn.and_then(|turn| Some((slot.take()?, turn))))
+            };
+            let (after, stopped) = self.log().read_with(turn).await?;
+            partial = after;
+            if !matches!(stopped, Ok(Stopped::Window)) {
+                break stopped;
+            }
+        };
+        partial.finish(answer);
+        match stopped? {
+            Stopped::OtherWire => {
+                let Some(range) = answer.wanted() else {
+                    return Ok(false);
+                };
+                self.add_fluss_from_kafka(range, read, shape, answer).await
+            }
+            Stopped::Exhausted | Stopped::Window => Ok(false),
+        }
     }
 
     /// Reads one run of either format; false when there is no more.
@@ -94,24 +146,5 @@ impl Tablet {
             .fluss_from_kafka(self.log(), shape, range, read.projection.as_ref())
             .await?;
         Ok(answer.add_converted(converted))
-    }
-}
-
-/// Checks a projection against the newest schema: columns are only appended, so a position means
-/// the same column in each (Fluss server semantics, projection push-down).
-fn check_projection(shape: &TableShape, projection: &[usize]) -> Result<(), InvalidProjection> {
-    if shape.log_format != LogFormat::Arrow {
-        return Err(InvalidProjection::NotArrow);
-    }
-    if !projection.is_sorted_by(|a, b| a < b) {
-        return Err(InvalidProjection::NotAscending);
-    }
-    let columns = shape.latest_schema().columns.len();
-    match projection.last() {
-        None => Err(InvalidProjection::Empty),
-        Some(&position) if position >= columns => {
-            Err(InvalidProjection::BeyondColumns { position, columns })
-        }
-        Some(_) => Ok(()),
     }
 }

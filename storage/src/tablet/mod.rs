@@ -8,18 +8,22 @@
 //! reads committed records only; Fluss readers always do.
 
 mod answer;
+mod columns;
 mod error;
 mod fluss_read;
 mod kafka_read;
+mod last_rows;
 mod other_wire;
+mod out;
 mod shape;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use protocol::fluss::batch::HeaderView;
+use protocol::fluss::predicate::Predicate;
 use protocol::ids::{LeaderEpoch, Offset};
 
 pub use error::{ConvertError, FlussReadError, InvalidProjection, KafkaReadError};
@@ -72,7 +76,7 @@ pub struct KafkaBatches {
 }
 
 /// What a Fluss fetch wants of a tablet.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct FlussRead {
     /// First record wanted; the batch that holds it is returned whole.
     pub offset: Offset,
@@ -82,15 +86,8 @@ pub struct FlussRead {
     pub at_least_one: bool,
     /// Positions of the wanted columns, strictly ascending; all columns without.
     pub projection: Option<Arc<[usize]>>,
-    /// Leaves out batches without a row that the reader wants.
-    pub filter: Option<Arc<dyn BatchFilter>>,
-}
-
-/// Judges stored batches by their statistics.
-pub trait BatchFilter: Send + Sync + 'static {
-    /// False when no row of the batch can be wanted. `statistics` is the block after the header,
-    /// empty where the batch has none; whatever cannot be judged is kept.
-    fn keeps(&self, header: &HeaderView<'_>, statistics: &[u8]) -> bool;
+    /// Leaves out Arrow batches whose statistics show that no row matches.
+    pub filter: Option<Arc<Predicate>>,
 }
 
 /// Fluss log batches.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use protocol::fluss::arrow_message::BufferCodec;
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::options::{LogFormat, StatisticsColumns};
+use protocol::fluss::projection::Projection;
 use protocol::ids::SchemaId;
 use protocol::raw::{is_raw, raw_schema};
 use protocol::schema::Schema;
+
+use super::error::InvalidProjection;
 
 /// How the buffers of Arrow batches that the broker itself makes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,19 @@ impl TableShape {
     /// The schema of this id.
     pub fn schema(&self, id: SchemaId) -> Option<&Arc<Schema>> {
         self.schemas.get(&id)
+    }
+
+    /// A projection to the columns at these positions of the newest schema. Columns are only
+    /// appended, so a position means the same column in every schema.
+    pub fn projection(&self, fields: &[usize]) -> Result<Projection, InvalidProjection> {
+        if self.log_format != LogFormat::Arrow {
+            return Err(InvalidProjection::NotArrow);
+        }
+        let schema = self.latest_schema();
+        Projection::new(schema, fields).map_err(|_| InvalidProjection::Fields {
+            fields: fields.into(),
+            columns: schema.columns.len(),
+        })
     }
 
     /// The newest schema.
