@@ -16,6 +16,8 @@ mod last_rows;
 mod other_wire;
 mod out;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod times;
 
 use std::sync::Arc;
