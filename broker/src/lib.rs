@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod coordinator;
 pub mod data_dir;
+pub mod fluss;
 pub mod http;
 pub mod kafka;
 pub mod logging;

@@ -27,6 +27,13 @@ macro_rules! error_codes {
                 }
             }
 
+            /// The name of the code, for metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(ErrorCode::$name => stringify!($name),)*
+                }
+            }
+
             /// A short text, lower case.
             pub const fn text(self) -> &'static str {
                 match self {

@@ -1,0 +1,209 @@
+//! What the core says, as codes of the Fluss wire: each mapped once, here.
+
+use protocol::fluss::batch::validate::InvalidBatch;
+use protocol::fluss::descriptor::DescriptorError;
+use protocol::fluss::error::ErrorCode;
+use protocol::fluss::partition::PartitionError;
+use protocol::fluss::shape::MessageError;
+use storage::catalog::{
+    AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
+    CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, WriteError,
+};
+use storage::log::{AppendError, ReadError};
+use storage::tablet::FlussReadError;
+
+use crate::tablets::TabletError;
+
+/// Why a request, or one bucket of it, is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The code; clients decide by it.
+    pub code: ErrorCode,
+    /// What happened, for people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its own text.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<MessageError> for Failure {
+    fn from(error: MessageError) -> Self {
+        let code = match error {
+            MessageError::TooLarge => ErrorCode::RecordTooLarge,
+            MessageError::Malformed { .. }
+            | MessageError::Missing { .. }
+            | MessageError::Decode(_) => ErrorCode::CorruptMessage,
+        };
+        Failure::new(code, error.to_string())
+    }
+}
+
+impl From<DescriptorError> for Failure {
+    fn from(error: DescriptorError) -> Self {
+        Failure::new(error.code(), error.to_string())
+    }
+}
+
+impl From<PartitionError> for Failure {
+    fn from(error: PartitionError) -> Self {
+        Failure::new(error.code(), error.to_string())
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        let code = match error {
+            WriteError::Full(_) => ErrorCode::DiskWriteLocked,
+            WriteError::Store(_) | WriteError::Offline => ErrorCode::Storage,
+        };
+        Failure::new(code, error.to_string())
+    }
+}
+
+/// Writes `From` for an error of the catalog whose storage failures are mapped above.
+macro_rules! catalog_error {
+    ($error:ident { $($pattern:pat => $code:ident,)* }) => {
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let code = match error {
+                    $error::Write(error) => return error.into(),
+                    $($pattern => ErrorCode::$code,)*
+                };
+                Failure::new(code, with_source(&error))
+            }
+        }
+    };
+}
+
+catalog_error!(CreateDatabaseError {
+    CreateDatabaseError::AlreadyExists(_) => DatabaseAlreadyExist,
+    CreateDatabaseError::Name { .. } => InvalidDatabase,
+});
+
+catalog_error!(AlterDatabaseError {
+    AlterDatabaseError::Unknown(_) => DatabaseNotExist,
+});
+
+catalog_error!(DropDatabaseError {
+    DropDatabaseError::Unknown(_) => DatabaseNotExist,
+    DropDatabaseError::NotEmpty { .. } => DatabaseNotEmpty,
+    // As for Fluss's default database, which has no code of its own.
+    DropDatabaseError::Protected(_) => UnknownServerError,
+});
+
+catalog_error!(CreateTableError {
+    CreateTableError::AlreadyExists { .. } | CreateTableError::Claimed { .. } => TableAlreadyExist,
+    CreateTableError::UnknownDatabase(_) => DatabaseNotExist,
+    CreateTableError::Name { .. } | CreateTableError::Reserved(_) | CreateTableError::Schema(_)
+        | CreateTableError::BucketCount(_) => InvalidTable,
+});
+
+catalog_error!(AlterTableError {
+    AlterTableError::Unknown(_) => TableNotExist,
+    AlterTableError::BucketCount { .. } | AlterTableError::TooManySchemas(_)
+        | AlterTableError::Schema(_) => InvalidAlterTable,
+});
+
+catalog_error!(DropTableError {
+    DropTableError::Unknown(_) => TableNotExist,
+    DropTableError::Protected(_) => InvalidTable,
+});
+
+catalog_error!(CreatePartitionError {
+    CreatePartitionError::UnknownTable(_) => TableNotExist,
+    CreatePartitionError::NotPartitioned(_) => TableNotPartitioned,
+    CreatePartitionError::ValueCount { .. } | CreatePartitionError::Name { .. } => PartitionSpecInvalid,
+    CreatePartitionError::AlreadyExists { .. } | CreatePartitionError::Claimed { .. } => PartitionAlreadyExists,
+});
+
+catalog_error!(AlterPartitionError {
+    AlterPartitionError::Unknown(_) => PartitionNotExists,
+    AlterPartitionError::BucketCount { .. } => InvalidAlterTable,
+});
+
+impl From<&TabletError> for Failure {
+    fn from(error: &TabletError) -> Self {
+        let code = match error {
+            TabletError::Unknown(_) => ErrorCode::UnknownTableOrBucket,
+            TabletError::Open { .. } => ErrorCode::LogStorage,
+        };
+        Failure::new(code, error.to_string())
+    }
+}
+
+impl From<&InvalidBatch> for Failure {
+    fn from(error: &InvalidBatch) -> Self {
+        let code = match error {
+            InvalidBatch::UnknownSchema(_) => ErrorCode::SchemaNotExist,
+            InvalidBatch::TooLarge { .. } => ErrorCode::RecordTooLarge,
+            InvalidBatch::Header(_)
+            | InvalidBatch::Trailing(_)
+            | InvalidBatch::Crc { .. }
+            | InvalidBatch::OffsetDelta { .. }
+            | InvalidBatch::NotEmpty
+            | InvalidBatch::Sequence { .. }
+            | InvalidBatch::NotAppendOnly(_)
+            | InvalidBatch::Records(_) => ErrorCode::CorruptRecord,
+        };
+        Failure::new(code, with_source(error))
+    }
+}
+
+impl From<&AppendError> for Failure {
+    fn from(error: &AppendError) -> Self {
+        let code = match error {
+            AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequence,
+            // The writer drops its id and asks for a new one.
+            AppendError::FencedProducer { .. } | AppendError::WrongScheme { .. } => {
+                ErrorCode::UnknownWriterId
+            }
+            AppendError::FencedLeader { .. } => ErrorCode::NotLeaderOrFollower,
+            AppendError::DiskFull => ErrorCode::DiskWriteLocked,
+            AppendError::Io(_) | AppendError::Offline(_) => ErrorCode::LogStorage,
+            AppendError::QueueFull => ErrorCode::StorageBackpressure,
+            AppendError::OffsetsExhausted => ErrorCode::InvalidTable,
+        };
+        Failure::new(code, error.to_string())
+    }
+}
+
+impl From<&ReadError> for Failure {
+    fn from(error: &ReadError) -> Self {
+        let code = match error {
+            ReadError::OutOfRange { .. } => ErrorCode::LogOffsetOutOfRange,
+            ReadError::Corrupt(_) | ReadError::Io(_) => ErrorCode::LogStorage,
+            // The table was dropped meanwhile.
+            ReadError::Closed => ErrorCode::UnknownTableOrBucket,
+        };
+        Failure::new(code, error.to_string())
+    }
+}
+
+impl From<&FlussReadError> for Failure {
+    fn from(error: &FlussReadError) -> Self {
+        match error {
+            FlussReadError::Log(error) => error.into(),
+            FlussReadError::InvalidProjection(error) => {
+                Failure::new(ErrorCode::InvalidColumnProjection, error.to_string())
+            }
+            FlussReadError::Convert(error) => {
+                Failure::new(ErrorCode::LogStorage, error.to_string())
+            }
+        }
+    }
+}
+
+/// The text of an error with that of its cause, where the two say different things.
+fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,285 @@
+//! FETCH_LOG (1015): long polling, projections and filters, and batches that leave as they are
+//! stored.
+//!
+//! Facts: Fluss server semantics, section 4. On purpose otherwise: an append answers a waiting
+//! fetch at once, and so does any bucket that has data while others are drained.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::fluss::error::ErrorCode;
+use protocol::fluss::frame::FrameTooLong;
+use protocol::fluss::messages::{
+    FetchLogRequest, PbFetchLogReqForBucket, PbFetchLogReqForTable, PbFetchLogRespForBucket,
+};
+use protocol::fluss::records_answer::{FetchedBucket, FetchedTable, encode_fetch_log};
+use protocol::ids::{Offset, TabletId};
+use storage::log::DataSignal;
+use storage::tablet::{BatchFilter, FlussRead};
+use tokio::time::Instant;
+
+use super::filter;
+use crate::fluss::error::Failure;
+use crate::fluss::resolve;
+use crate::fluss::wire::Context;
+use crate::tablets::OpenBucket;
+
+/// The offset by which clients without a position ask for the earliest one.
+const EARLIEST: i64 = -2;
+/// The wait of a request that names `min_bytes` and no time.
+const WAIT_DEFAULT: Duration = Duration::from_millis(100);
+
+/// Limits of one fetch.
+struct Limits {
+    bytes_max: usize,
+    bytes_min: usize,
+    deadline: Instant,
+}
+
+/// A bucket of the request, with its tablet or why it has none.
+struct Target {
+    table: i64,
+    asked: PbFetchLogReqForBucket,
+    projection: Option<Arc<[usize]>>,
+    filter: Option<Arc<dyn BatchFilter>>,
+    bucket: Result<Arc<OpenBucket>, Failure>,
+}
+
+/// What a pass over all buckets found.
+struct Pass {
+    answers: Vec<FetchedBucket>,
+    bytes: usize,
+    /// Something that the client should hear of without waiting.
+    urgent: bool,
+}
+
+/// Fetches; the answer comes when there is enough, or the time is up.
+pub async fn handle(
+    context: &Context,
+    request: FetchLogRequest,
+) -> Result<Result<Vec<Bytes>, FrameTooLong>, Failure> {
+    let limits = limits(context, &request);
+    let targets = resolve_all(context, request.tables_req).await;
+    let pass = fetch(&targets, &limits).await;
+    let mut tables: Vec<FetchedTable> = Vec::new();
+    for (target, bucket) in targets.iter().zip(pass.answers) {
+        note_failure(context, target, &bucket.answer);
+        match tables.last_mut() {
+            Some(table) if table.table_id == target.table => table.buckets.push(bucket),
+            _ => tables.push(FetchedTable {
+                table_id: target.table,
+                buckets: vec![bucket],
+            }),
+        }
+    }
+    Ok(encode_fetch_log(context.request_id, tables))
+}
+
+fn limits(context: &Context, request: &FetchLogRequest) -> Limits {
+    let config = context.broker().config().fetch();
+    let size = |bytes: i32| {
+        usize::try_from(bytes)
+            .unwrap_or(0)
+            .min(config.answer_bytes_max)
+    };
+    let wait = match (request.min_bytes, request.max_wait_ms) {
+        (None, _) => Duration::ZERO,
+        (Some(_), None) => WAIT_DEFAULT,
+        (Some(_), Some(ms)) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)),
+    };
+    Limits {
+        bytes_max: size(request.max_bytes),
+        bytes_min: size(request.min_bytes.unwrap_or(0)),
+        deadline: Instant::now() + wait.min(config.wait_max),
+    }
+}
+
+async fn resolve_all(context: &Context, tables: Vec<PbFetchLogReqForTable>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for table in tables {
+        let projection = projection(&table);
+        let filter = filter::of_request(context, &table);
+        for asked in table.buckets_req {
+            let id = tablet_id(table.table_id, &asked);
+            let bucket = match &projection {
+                Ok(_) => resolve::bucket(context.broker(), id).await,
+                Err(failure) => Err(failure.clone()),
+            };
+            targets.push(Target {
+                table: table.table_id,
+                asked,
+                projection: projection.clone().ok().flatten(),
+                filter: filter.clone(),
+                bucket,
+            });
+        }
+    }
+    targets
+}
+
+fn tablet_id(table: i64, asked: &PbFetchLogReqForBucket) -> TabletId {
+    resolve::tablet_id(table, asked.partition_id, asked.bucket_id)
+}
+
+/// The wanted positions; whether they fit the table is for the tablet to say.
+fn projection(table: &PbFetchLogReqForTable) -> Result<Option<Arc<[usize]>>, Failure> {
+    if !table.projection_pushdown_enabled {
+        return Ok(None);
+    }
+    let positions = table.projected_fields.iter().map(|field| {
+        usize::try_from(*field).map_err(|_| {
+            let text = format!("projected position {field} is negative");
+            Failure::new(ErrorCode::InvalidColumnProjection, text)
+        })
+    });
+    positions.collect::<Result<Arc<[usize]>, _>>().map(Some)
+}
+
+/// Reads until there is enough for an answer.
+async fn fetch(targets: &[Target], limits: &Limits) -> Pass {
+    let pass = read_all(targets, limits).await;
+    let nothing_to_wait_for = targets.iter().all(|target| target.bucket.is_err());
+    if pass.is_enough(limits) || nothing_to_wait_for || Instant::now() >= limits.deadline {
+        return pass;
+    }
+    let signal = Waiting(DataSignal::new());
+    loop {
+        // Registered before the look: what comes in between wakes us.
+        for target in targets {
+            if let Ok(bucket) = &target.bucket {
+                bucket.tablet.wait_for_data(&signal.0);
+            }
+        }
+        let pass = read_all(targets, limits).await;
+        if pass.is_enough(limits) {
+            return pass;
+        }
+        if tokio::time::timeout_at(limits.deadline, signal.0.fired())
+            .await
+            .is_err()
+        {
+            return read_all(targets, limits).await;
+        }
+    }
+}
+
+/// Tells the logs to forget the signal, also when the client goes away meanwhile.
+struct Waiting(Arc<DataSignal>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl Pass {
+    fn is_enough(&self, limits: &Limits) -> bool {
+        self.urgent || self.bytes >= limits.bytes_min
+    }
+}
+
+async fn read_all(targets: &[Target], limits: &Limits) -> Pass {
+    let mut pass = Pass {
+        answers: Vec::with_capacity(targets.len()),
+        bytes: 0,
+        urgent: false,
+    };
+    for target in targets {
+        let answer = match read(target, limits, &pass).await {
+            Ok(answer) => {
+                pass.bytes += answer
+                    .records
+                    .iter()
+                    .flatten()
+                    .map(Bytes::len)
+                    .sum::<usize>();
+                // The client moves on although it receives nothing.
+                pass.urgent |= answer.answer.filtered_end_offset.is_some();
+                answer
+            }
+            Err(failure) => {
+                pass.urgent |= is_urgent(failure.code);
+                refused(target, failure)
+            }
+        };
+        pass.answers.push(answer);
+    }
+    pass
+}
+
+/// A bucket that is gone is no reason to cut the wait for the others short.
+fn is_urgent(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::UnknownTableOrBucket
+    )
+}
+
+async fn read(target: &Target, limits: &Limits, pass: &Pass) -> Result<FetchedBucket, Failure> {
+    let bucket = target.bucket.as_ref().map_err(Clone::clone)?;
+    let tablet = &bucket.tablet;
+    let offset = match target.asked.fetch_offset {
+        EARLIEST => tablet.watermarks().log_start,
+        offset if offset >= 0 => Offset::new(offset),
+        offset => {
+            let text = format!("offset {offset} is none");
+            return Err(Failure::new(ErrorCode::LogOffsetOutOfRange, text));
+        }
+    };
+    let left = limits.bytes_max.saturating_sub(pass.bytes);
+    let read = FlussRead {
+        offset,
+        bytes_max: left.min(usize::try_from(target.asked.max_fetch_bytes).unwrap_or(0)),
+        at_least_one: pass.bytes == 0,
+        projection: target.projection.clone(),
+        filter: target.filter.clone(),
+    };
+    let read = tablet
+        .read_fluss(read)
+        .await
+        .map_err(|error| Failure::from(&error))?;
+    let watermarks = read.watermarks;
+    let end = watermarks.last_stable.min(watermarks.high_watermark);
+    Ok(FetchedBucket {
+        answer: PbFetchLogRespForBucket {
+            partition_id: target.asked.partition_id,
+            bucket_id: target.asked.bucket_id,
+            high_watermark: Some(end.value()),
+            // Fluss never tells another one.
+            log_start_offset: Some(0),
+            filtered_end_offset: read.filtered_end_offset.map(Offset::value),
+            ..PbFetchLogRespForBucket::default()
+        },
+        records: Some(read.chunks),
+    })
+}
+
+fn refused(target: &Target, failure: Failure) -> FetchedBucket {
+    FetchedBucket {
+        answer: PbFetchLogRespForBucket {
+            partition_id: target.asked.partition_id,
+            bucket_id: target.asked.bucket_id,
+            error_code: Some(failure.code.code()),
+            error_message: Some(failure.message),
+            ..PbFetchLogRespForBucket::default()
+        },
+        records: None,
+    }
+}
+
+/// Counts and logs the error of a bucket once, when it is answered.
+fn note_failure(context: &Context, target: &Target, answer: &PbFetchLogRespForBucket) {
+    let Some(code) = answer.error_code.and_then(ErrorCode::from_code) else {
+        return;
+    };
+    context.meter.failed(code.name(), 1);
+    let tablet = tablet_id(target.table, &target.asked);
+    let offset = target.asked.fetch_offset;
+    let cause = answer.error_message.as_deref();
+    if matches!(code, ErrorCode::LogStorage) {
+        tracing::warn!(client = %context.peer.address, %tablet, offset, cause, "a fetch failed");
+    } else {
+        tracing::info!(client = %context.peer.address, %tablet, offset, error = ?code, cause, "refused a fetch");
+    }
+}

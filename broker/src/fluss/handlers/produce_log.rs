@@ -1,0 +1,225 @@
+//! PRODUCE_LOG (1014). The first stage validates the batches and queues them, so that requests of
+//! one connection are appended in their order; the second waits for what `acks` asks for. Each
+//! bucket succeeds or fails for itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::batch::{BatchFormat, UnassignedBatch};
+use protocol::fluss::batch::validate::{InvalidBatch, Limits, ValidateContext, Validator};
+use protocol::fluss::error::ErrorCode;
+use protocol::fluss::messages::{
+    PbProduceLogReqForBucket, PbProduceLogRespForBucket, ProduceLogRequest, ProduceLogResponse,
+};
+use protocol::fluss::options::LogFormat;
+use protocol::ids::{BucketId, SchemaId};
+use protocol::raw;
+use storage::catalog::{Origin, TableKind};
+use storage::log::{Append, AppendTicket, Until};
+use storage::tablet::TableShape;
+use tokio::time::Instant;
+
+use crate::fluss::error::Failure;
+use crate::fluss::resolve;
+use crate::fluss::wire::Context;
+use crate::tablets::OpenBucket;
+
+/// Batches above this size are validated off the connection threads: below it, handing them over
+/// costs more than the work.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+
+/// A produce request whose batches are queued.
+pub struct Queued {
+    table: i64,
+    until: Until,
+    deadline: Instant,
+    buckets: Vec<Bucket>,
+}
+
+struct Bucket {
+    partition_id: Option<i64>,
+    bucket_id: i32,
+    outcome: Result<AppendTicket, Failure>,
+}
+
+/// Validates and queues all batches of a request.
+pub async fn start(context: &Context, request: ProduceLogRequest) -> Result<Queued, Failure> {
+    if !(-1..=1).contains(&request.acks) {
+        let text = format!("acks is {}, and must be -1, 0 or 1", request.acks);
+        return Err(Failure::new(ErrorCode::InvalidRequiredAcks, text));
+    }
+    let until = if request.acks == -1 {
+        Until::Durable
+    } else {
+        Until::Appended
+    };
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let mut queued = Queued {
+        table: request.table_id,
+        until,
+        deadline: Instant::now() + timeout,
+        buckets: Vec::with_capacity(request.buckets_req.len()),
+    };
+    for asked in request.buckets_req {
+        let (partition_id, bucket_id) = (asked.partition_id, asked.bucket_id);
+        let outcome = queue(context, request.table_id, asked, until).await;
+        queued.buckets.push(Bucket {
+            partition_id,
+            bucket_id,
+            outcome,
+        });
+    }
+    Ok(queued)
+}
+
+async fn queue(
+    context: &Context,
+    table: i64,
+    asked: PbProduceLogReqForBucket,
+    until: Until,
+) -> Result<AppendTicket, Failure> {
+    let id = resolve::tablet_id(table, asked.partition_id, asked.bucket_id);
+    let bucket = resolve::bucket(context.broker(), id).await?;
+    check_writable(&bucket)?;
+    if until == Until::Durable && bucket.settings.insync_replicas_min > 1 {
+        let text = format!(
+            "table {} wants more replicas in sync than there are",
+            bucket.table.path
+        );
+        return Err(Failure::new(ErrorCode::NotEnoughReplicas, text));
+    }
+    let batches = validated(bucket.tablet.shape(), id.bucket, asked.records).await;
+    let batches = batches.map_err(|error| Failure::from(&error))?;
+    if batches.is_empty() {
+        return Err(Failure::new(ErrorCode::CorruptRecord, "no record batch"));
+    }
+    let append = Append {
+        batches,
+        expected_epoch: None,
+        stamp_log_append_time: false,
+    };
+    Ok(bucket.tablet.append(append, until))
+}
+
+fn check_writable(bucket: &OpenBucket) -> Result<(), Failure> {
+    let table = &bucket.table;
+    let refuse = |reason: &str| {
+        Err(Failure::new(
+            ErrorCode::InvalidTable,
+            format!("table {} {reason}", table.path),
+        ))
+    };
+    match (table.origin, table.kind) {
+        (Origin::Internal, _) => refuse("belongs to the broker and is only read"),
+        (_, TableKind::PrimaryKey) => refuse("has a primary key: rows are put, not appended"),
+        (Origin::Kafka | Origin::Fluss, TableKind::Log) => Ok(()),
+    }
+}
+
+/// Validates all batches of a bucket; large ones where they hold up nobody else.
+async fn validated(
+    shape: Arc<TableShape>,
+    bucket: BucketId,
+    records: Bytes,
+) -> Result<Vec<UnassignedBatch>, InvalidBatch> {
+    if records.len() <= INLINE_BYTES_MAX {
+        return validate(&shape, bucket, records);
+    }
+    let task = tokio::task::spawn_blocking(move || validate(&shape, bucket, records));
+    // A panic goes on to the connection, which answers it; so does a runtime that goes down.
+    task.await
+        .unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error.to_string())))
+}
+
+fn validate(
+    shape: &TableShape,
+    bucket: BucketId,
+    records: Bytes,
+) -> Result<Vec<UnassignedBatch>, InvalidBatch> {
+    let context = ValidateContext {
+        format: match shape.log_format {
+            LogFormat::Arrow => BatchFormat::FlussArrow,
+            LogFormat::Indexed => BatchFormat::FlussIndexed,
+            LogFormat::Compacted => BatchFormat::FlussCompacted,
+        },
+        bucket,
+        append_only: true,
+        record_time_column: shape.raw.then_some(raw::TIMESTAMP),
+        limits: Limits::default(),
+    };
+    let schemas = |id: SchemaId| shape.schema(id).cloned();
+    Validator::new().validate_all(records, &context, &schemas)
+}
+
+impl Queued {
+    /// Waits for the logs and builds the answer.
+    pub async fn answer(self, context: &Context) -> ProduceLogResponse {
+        let mut buckets_resp = Vec::with_capacity(self.buckets.len());
+        for bucket in self.buckets {
+            let (partition_id, bucket_id) = (bucket.partition_id, bucket.bucket_id);
+            let answer = PbProduceLogRespForBucket {
+                partition_id,
+                bucket_id,
+                ..PbProduceLogRespForBucket::default()
+            };
+            let written = match bucket.outcome {
+                Ok(ticket) => written(ticket, self.until, self.deadline).await,
+                Err(failure) => Err(failure),
+            };
+            buckets_resp.push(match written {
+                Ok(base_offset) => PbProduceLogRespForBucket {
+                    base_offset: Some(base_offset),
+                    ..answer
+                },
+                Err(failure) => {
+                    log_refusal(context, self.table, &answer, &failure);
+                    PbProduceLogRespForBucket {
+                        error_code: Some(failure.code.code()),
+                        error_message: Some(failure.message),
+                        ..answer
+                    }
+                }
+            });
+        }
+        ProduceLogResponse { buckets_resp }
+    }
+}
+
+/// The base offset of what was written. Only a write that must be durable has a time limit: the
+/// others wait for one write call.
+async fn written(ticket: AppendTicket, until: Until, deadline: Instant) -> Result<i64, Failure> {
+    let answered = match until {
+        Until::Durable => tokio::time::timeout_at(deadline, ticket)
+            .await
+            .map_err(|_| Failure::new(ErrorCode::RequestTimeOut, "the write is not yet durable"))?,
+        Until::Appended => ticket.await,
+    };
+    match answered {
+        Ok(Ok(appended)) => Ok(appended.base_offset.value()),
+        Ok(Err(error)) => Err(Failure::from(&error)),
+        // The log's thread is gone: the broker stops.
+        Err(_) => Err(Failure::new(
+            ErrorCode::NotLeaderOrFollower,
+            "the server stops",
+        )),
+    }
+}
+
+fn log_refusal(
+    context: &Context,
+    table: i64,
+    bucket: &PbProduceLogRespForBucket,
+    failure: &Failure,
+) {
+    context.meter.failed(failure.code.name(), 1);
+    tracing::info!(
+        client = %context.peer.address,
+        table,
+        partition = bucket.partition_id,
+        bucket = bucket.bucket_id,
+        error = ?failure.code,
+        cause = failure.message,
+        "refused a produced batch"
+    );
+}

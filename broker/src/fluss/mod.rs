@@ -1,0 +1,15 @@
+//! The Fluss wire: coordinator and tablet server at one address.
+//!
+//! [`FlussWire`] takes frames, [`dispatch`] holds the one table of what is served, `handlers` a
+//! file per API or resource. What the core says becomes an error code in [`error`], once.
+
+pub mod auto_partition;
+pub mod describe;
+pub mod dispatch;
+pub mod error;
+mod handlers;
+pub mod login;
+pub mod resolve;
+pub mod wire;
+
+pub use wire::FlussWire;

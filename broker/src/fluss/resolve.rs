@@ -1,0 +1,61 @@
+//! Tables and buckets as requests name them.
+
+use std::sync::Arc;
+
+use protocol::fluss::error::ErrorCode;
+use protocol::fluss::messages::PbTablePath;
+use protocol::ids::{BucketId, TableId, TablePartitionId, TabletId};
+use storage::catalog::{CatalogView, Table, TablePath};
+
+use super::error::Failure;
+use crate::broker::Broker;
+use crate::tablets::OpenBucket;
+
+/// The path of a message.
+pub fn path_of(path: &PbTablePath) -> TablePath {
+    TablePath::new(path.database_name.as_str(), path.table_name.as_str())
+}
+
+/// The table of a path, or "table does not exist".
+pub fn table<'v>(view: &'v CatalogView, path: &PbTablePath) -> Result<&'v Arc<Table>, Failure> {
+    view.table_by_path(&path.database_name, &path.table_name)
+        .ok_or_else(|| no_table(path))
+}
+
+/// That there is no such table.
+pub fn no_table(path: &PbTablePath) -> Failure {
+    let text = format!(
+        "table {}.{} does not exist",
+        path.database_name, path.table_name
+    );
+    Failure::new(ErrorCode::TableNotExist, text)
+}
+
+/// That there is no such database.
+pub fn no_database(name: &str) -> Failure {
+    Failure::new(
+        ErrorCode::DatabaseNotExist,
+        format!("database {name} does not exist"),
+    )
+}
+
+/// A bucket as requests that carry or fetch records name it.
+pub fn tablet_id(table: i64, partition: Option<i64>, bucket: i32) -> TabletId {
+    TabletId {
+        table: TableId::new(table),
+        table_partition: partition.map(TablePartitionId::new),
+        bucket: BucketId::new(bucket),
+    }
+}
+
+/// The open tablet of a bucket; opens it when it is not.
+pub async fn bucket(broker: &Broker, id: TabletId) -> Result<Arc<OpenBucket>, Failure> {
+    match broker.tablets.get_open(id) {
+        Some(bucket) => Ok(bucket),
+        None => broker
+            .tablets
+            .get(id)
+            .await
+            .map_err(|error| Failure::from(&error)),
+    }
+}

@@ -1,0 +1,172 @@
+//! The Fluss wire as the connections see it: a frame in, an answer out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::fluss::api::{ApiKey, SMALL_BODY_BYTES_MAX};
+use protocol::fluss::error::ErrorCode;
+use protocol::fluss::frame::{RequestFrame, encode_error};
+
+use super::dispatch::{self, SERVED};
+use super::login::Login;
+use crate::broker::Broker;
+use crate::config::Security;
+use crate::metrics::{ApiMeter, table};
+use crate::net::{Answer, Order, Peer, Started, Wire};
+
+/// The Fluss wire.
+pub struct FlussWire {
+    shared: Arc<Shared>,
+    meters: HashMap<ApiKey, Arc<ApiMeter>>,
+    /// Names of the listeners whose clients must log in.
+    secured: BTreeSet<String>,
+}
+
+/// What the handlers of all connections share.
+pub struct Shared {
+    /// The core.
+    pub broker: Arc<Broker>,
+    /// Held while a partition is made, so that the limit of a table is counted and kept.
+    pub partition_turn: Mutex<()>,
+}
+
+/// What the wire remembers about a connection.
+pub struct Connection {
+    peer: Arc<Peer>,
+    /// Who the client is, or that it has yet to say so.
+    pub login: Login,
+}
+
+/// What a handler knows of the request besides its message.
+#[derive(Clone)]
+pub struct Context {
+    /// What all handlers share.
+    pub shared: Arc<Shared>,
+    /// The connection.
+    pub peer: Arc<Peer>,
+    /// What is asked.
+    pub api: ApiKey,
+    /// Goes back with the answer.
+    pub request_id: i32,
+    /// Counts the request and the errors of its answer.
+    pub meter: Arc<ApiMeter>,
+}
+
+impl Context {
+    /// The core.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
+    }
+}
+
+impl FlussWire {
+    /// The wire over a broker.
+    pub fn new(broker: Arc<Broker>) -> FlussWire {
+        let listeners = broker.config().fluss_listeners();
+        let secured = listeners
+            .into_iter()
+            .filter(|l| l.security == Security::Sasl);
+        let meter = |key: &ApiKey| (*key, broker.metrics.api(&table::FLUSS, key.name()));
+        FlussWire {
+            secured: secured.map(|listener| listener.name).collect(),
+            meters: dispatch::KEYS.iter().map(meter).collect(),
+            shared: Arc::new(Shared {
+                broker,
+                partition_turn: Mutex::new(()),
+            }),
+        }
+    }
+
+    /// What the handlers share, for the tasks around them.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Refuses what no handler shall see.
+    fn check(&self, connection: &Connection, request: &RequestFrame) -> Result<ApiKey, Refusal> {
+        let api = SERVED
+            .resolve(request.api_key, request.api_version)
+            .ok_or_else(|| {
+                let (key, version) = (request.api_key, request.api_version);
+                let text = format!("API key {key} is not served in version {version}");
+                (ErrorCode::UnsupportedVersion, text)
+            })?;
+        if !api.before_authentication && !connection.login.is_done() {
+            let text = format!(
+                "{} needs a login on listener {}",
+                api.key, connection.peer.listener
+            );
+            return Err((ErrorCode::Authenticate, text));
+        }
+        if !api.carries_records && request.body.len() > SMALL_BODY_BYTES_MAX {
+            let text = format!(
+                "{} of {} bytes is larger than {SMALL_BODY_BYTES_MAX}",
+                api.key,
+                request.body.len()
+            );
+            return Err((ErrorCode::RecordTooLarge, text));
+        }
+        Ok(api.key)
+    }
+}
+
+type Refusal = (ErrorCode, String);
+
+impl Wire for FlussWire {
+    type ConnectionState = Connection;
+
+    fn name(&self) -> &'static str {
+        "fluss"
+    }
+
+    fn connected(&self, peer: &Peer) -> Connection {
+        let login = Login::new(self.secured.contains(&*peer.listener));
+        Connection {
+            peer: Arc::new(peer.clone()),
+            login,
+        }
+    }
+
+    async fn start(&self, connection: &mut Connection, frame: Bytes) -> Started {
+        let request = match RequestFrame::parse(frame) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::info!(client = %connection.peer.address, %error, "closing a connection with an unreadable request");
+                return Started::now(Order::AnyOrder, Answer::Close("unreadable request"));
+            }
+        };
+        let api = match self.check(connection, &request) {
+            Ok(api) => api,
+            Err((code, text)) => {
+                tracing::info!(client = %connection.peer.address, cause = text, "refused a request");
+                let answer = encode_error(request.request_id, code, Some(&text));
+                return Started::now(Order::AnyOrder, Answer::Chunks(vec![answer]));
+            }
+        };
+        let meter = self.meters.get(&api).expect("every served API has a meter");
+        let context = Context {
+            shared: Arc::clone(&self.shared),
+            peer: Arc::clone(&connection.peer),
+            api,
+            request_id: request.request_id,
+            meter: Arc::clone(meter),
+        };
+        dispatch::start(context, &mut connection.login, request.body)
+            .await
+            .measured(Arc::clone(meter))
+    }
+
+    fn answer_to_panic(&self, head: &[u8]) -> Answer {
+        /// Behind the API key and its version.
+        const REQUEST_ID_AT: usize = 4;
+        match head.get(REQUEST_ID_AT..).and_then(<[u8]>::first_chunk) {
+            Some(id) => {
+                let code = ErrorCode::UnknownServerError;
+                Answer::Chunks(vec![encode_error(i32::from_be_bytes(*id), code, None)])
+            }
+            None => Answer::Close("a handler panicked"),
+        }
+    }
+}
