@@ -1,6 +1,6 @@
 //! What the core says, as codes of the Fluss wire: each mapped once, here.
 
-use protocol::fluss::batch::validate::InvalidBatch;
+use protocol::fluss::batch::InvalidBatch;
 use protocol::fluss::descriptor::DescriptorError;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::partition::PartitionError;

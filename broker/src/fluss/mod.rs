@@ -7,7 +7,7 @@ pub mod auto_partition;
 pub mod describe;
 pub mod dispatch;
 pub mod error;
-mod handlers;
+pub mod handlers;
 pub mod login;
 pub mod resolve;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::batch::{BatchFormat, UnassignedBatch};
-use protocol::fluss::batch::validate::{InvalidBatch, Limits, ValidateContext, Validator};
+use protocol::fluss::batch::{InvalidBatch, Limits, ValidateContext, Validator};
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{
     PbProduceLogReqForBucket, PbProduceLogRespForBucket, ProduceLogRequest, ProduceLogResponse,
