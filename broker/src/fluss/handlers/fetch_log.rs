@@ -13,10 +13,11 @@ use protocol::fluss::frame::FrameTooLong;
 use protocol::fluss::messages::{
     FetchLogRequest, PbFetchLogReqForBucket, PbFetchLogReqForTable, PbFetchLogRespForBucket,
 };
+use protocol::fluss::predicate::Predicate;
 use protocol::fluss::records_answer::{FetchedBucket, FetchedTable, encode_fetch_log};
 use protocol::ids::{Offset, TabletId};
 use storage::log::DataSignal;
-use storage::tablet::{BatchFilter, FlussRead};
+use storage::tablet::FlussRead;
 use tokio::time::Instant;
 
 use super::filter;
@@ -42,7 +43,7 @@ struct Target {
     table: i64,
     asked: PbFetchLogReqForBucket,
     projection: Option<Arc<[usize]>>,
-    filter: Option<Arc<dyn BatchFilter>>,
+    filter: Option<Arc<Predicate>>,
     bucket: Result<Arc<OpenBucket>, Failure>,
 }
 
@@ -99,7 +100,7 @@ async fn resolve_all(context: &Context, tables: Vec<PbFetchLogReqForTable>) -> V
     let mut targets = Vec::new();
     for table in tables {
         let projection = projection(&table);
-        let filter = filter::of_request(context, &table);
+        let filter = filter::of_request(&table);
         for asked in table.buckets_req {
             let id = tablet_id(table.table_id, &asked);
             let bucket = match &projection {

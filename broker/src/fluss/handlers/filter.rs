@@ -1,58 +1,17 @@
 //! The filter of a fetch as our predicate. Whatever cannot be understood filters nothing: batches
 //! are left out only to save work, clients filter rows themselves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use protocol::fluss::batch::HeaderView;
 use protocol::fluss::messages::{
     PbFetchLogReqForTable, PbLeafPredicate, PbLiteralValue, PbPredicate,
 };
 use protocol::fluss::predicate::{LeafFunction, Literal, Predicate};
-use protocol::fluss::statistics::BatchStatistics;
-use protocol::ids::{SchemaId, TableId};
 use protocol::row::Timestamp;
-use protocol::schema::Schema;
-use storage::tablet::BatchFilter;
-
-use crate::fluss::wire::Context;
-
-/// A predicate over the schemas of a table.
-struct StatisticsFilter {
-    predicate: Predicate,
-    schemas: BTreeMap<SchemaId, Arc<Schema>>,
-}
-
-impl BatchFilter for StatisticsFilter {
-    fn keeps(&self, header: &HeaderView<'_>, statistics: &[u8]) -> bool {
-        let Some(schema) = self.schemas.get(&header.schema_id()) else {
-            return true;
-        };
-        let rows = usize::try_from(header.record_count()).ok();
-        match (BatchStatistics::parse(statistics, schema), rows) {
-            (Some(statistics), Some(rows)) => {
-                self.predicate
-                    .may_match_statistics(&statistics, rows, schema)
-            }
-            _ => true,
-        }
-    }
-}
 
 /// The filter of one table of a fetch, if it has one that can be understood.
-pub fn of_request(
-    context: &Context,
-    request: &PbFetchLogReqForTable,
-) -> Option<Arc<dyn BatchFilter>> {
-    let predicate = predicate(request.filter_predicate.as_ref()?)?;
-    let view = context.broker().catalog.view();
-    let table = view.table(TableId::new(request.table_id))?;
-    let schemas = table
-        .schemas
-        .iter()
-        .map(|s| (s.id, Arc::new(s.schema.clone())))
-        .collect();
-    Some(Arc::new(StatisticsFilter { predicate, schemas }))
+pub fn of_request(request: &PbFetchLogReqForTable) -> Option<Arc<Predicate>> {
+    predicate(request.filter_predicate.as_ref()?).map(Arc::new)
 }
 
 /// The predicate of a message; `None` for what is not known.
