@@ -1,7 +1,10 @@
 //! Compiles `proto/fluss.proto`, and writes beside the messages a table of their shapes, by which
 //! [`fluss::shape`](src/fluss/shape.rs) bounds what decoding a hostile request may allocate.
 
-#![allow(clippy::disallowed_methods, reason = "a build script reads and writes files")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a build script reads and writes files"
+)]
 
 use std::collections::HashMap;
 use std::error::Error;

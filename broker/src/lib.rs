@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod assembly;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -148,7 +148,7 @@ fn exit_code(error: &(dyn Error + 'static)) -> u8 {
         return WRONG_USAGE;
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::DataDir(_)) => NO_DATA_DIR,
+        Some(StartError::DataDir(_) | StartError::Assemble(_)) => NO_DATA_DIR,
         Some(StartError::Bind { .. }) => NO_PORT,
         None => FAILED,
     }

@@ -1,21 +1,24 @@
 //! Puts the broker together, and takes it apart in the right order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use storage::env::Env;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, ListenerConfig};
+use crate::assembly::{AssembleError, Assembly};
+use crate::config::{AdvertisedAddress, Config, ListenerConfig};
 use crate::data_dir::{ClaimError, DataDir};
+use crate::fluss::wire::FlussWire;
 use crate::http::{HttpServer, HttpState, Phase};
+use crate::kafka::wire::KafkaWire;
 use crate::metrics::{Metrics, UPKEEP_INTERVAL};
-use crate::net::{Answer, BindError, Listener, Network, Order, Peer, Started, Wire};
+use crate::net::{BindError, Listener, Network, Wire};
 
 /// Why the broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] ClaimError),
+    /// What lies in the data directory cannot be opened.
+    #[error("the data directory")]
+    Assemble(#[from] AssembleError),
     /// A port cannot be had.
     #[error("the {wire} listener")]
     Bind {
@@ -64,6 +70,7 @@ pub struct Server {
     network: Arc<Network>,
     http: HttpServer,
     phase: watch::Sender<Phase>,
+    assembly: Assembly,
     upkeep: JoinHandle<()>,
     shutdown_timeout: Duration,
     /// Given back last.
@@ -94,18 +101,19 @@ impl Server {
             fluss: named(&fluss),
             http: http.address,
         };
-        serve(
-            kafka,
-            &network,
-            &Arc::new(Unassembled { name: "kafka" }),
-            &metrics,
-        );
-        serve(
-            fluss,
-            &network,
-            &Arc::new(Unassembled { name: "fluss" }),
-            &metrics,
-        );
+        let advertised = advertised(&config, &addresses);
+        let config = Arc::new(config);
+        let assembly = Assembly::open(
+            Arc::clone(&config),
+            env.clone(),
+            metrics.clone(),
+            advertised,
+        )
+        .await?;
+        let kafka_wire = Arc::new(KafkaWire::new(Arc::clone(&assembly.broker)));
+        serve(kafka, &network, &kafka_wire, &metrics);
+        let fluss_wire = Arc::new(FlussWire::new(Arc::clone(&assembly.broker)));
+        serve(fluss, &network, &fluss_wire, &metrics);
         let upkeep = tokio::spawn(keep_up(metrics));
         phase.send_replace(Phase::Serving);
         let millis = (env.clock.monotonic() - begun).as_millis();
@@ -115,6 +123,7 @@ impl Server {
             network,
             http,
             phase,
+            assembly,
             upkeep,
             shutdown_timeout: config.workers().shutdown_timeout,
             data_dir,
@@ -135,6 +144,7 @@ impl Server {
         if dropped > 0 {
             tracing::warn!(dropped, "connections with open requests were dropped");
         }
+        self.assembly.close().await;
         self.upkeep.abort();
         self.http.stop();
         drop(self.data_dir);
@@ -177,6 +187,29 @@ async fn bind_http(config: &Config, state: HttpState) -> Result<HttpServer, Star
     Ok(HttpServer::start(listener, address, state))
 }
 
+/// What clients are told to connect to, by listener: where that is not their own address.
+fn advertised(config: &Config, addresses: &Addresses) -> BTreeMap<String, AdvertisedAddress> {
+    let bound: BTreeMap<_, _> = addresses
+        .kafka
+        .iter()
+        .chain(&addresses.fluss)
+        .cloned()
+        .collect();
+    let listeners = config
+        .kafka_listeners()
+        .into_iter()
+        .chain(config.fluss_listeners());
+    listeners
+        .filter_map(|listener| {
+            let mut address = listener.advertised?;
+            if address.port == 0 {
+                address.port = bound.get(&listener.name)?.port();
+            }
+            Some((listener.name, address))
+        })
+        .collect()
+}
+
 fn named(listeners: &[Listener]) -> Vec<(String, SocketAddr)> {
     listeners
         .iter()
@@ -197,29 +230,5 @@ async fn keep_up(metrics: Metrics) {
     loop {
         ticks.tick().await;
         metrics.upkeep();
-    }
-}
-
-/// A wire whose handlers are not part of this build: its connections are closed at the first
-/// request, with a reason in the log.
-struct Unassembled {
-    name: &'static str,
-}
-
-impl Wire for Unassembled {
-    type ConnectionState = ();
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn connected(&self, _peer: &Peer) {}
-
-    async fn start(&self, _state: &mut (), _frame: Bytes) -> Started {
-        Started::now(Order::InOrder, self.answer_to_panic(&[]))
-    }
-
-    fn answer_to_panic(&self, _head: &[u8]) -> Answer {
-        Answer::Close("this wire is not served by this build")
     }
 }

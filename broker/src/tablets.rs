@@ -246,11 +246,11 @@ impl Tablets {
         }
     }
 
-    /// Opens every tablet of the catalog, so that damage is reported and retention counts from
-    /// the start on. Waits for the disk.
-    pub fn open_all(&self) {
+    /// Opens every tablet that has files, so that damage is reported and retention counts from the
+    /// start on. Waits for the disk.
+    pub fn open_existing(&self) {
         let ids: Vec<TabletId> = self.catalog.view().tablets().collect();
-        for id in ids {
+        for id in ids.into_iter().filter(|id| self.has_files(*id)) {
             // An error was logged where it happened; clients are told when they come.
             let _ = self.open_now(id);
         }

@@ -7,6 +7,7 @@ use super::listeners::connections_override;
 use super::settings::Config;
 use super::value::Value;
 use crate::net::NetworkLimits;
+use storage::transcode::TranscoderConfig;
 
 /// Threads and patience of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,15 +151,6 @@ pub struct GroupConfig {
     pub metadata_bytes_max: usize,
     /// How long a commit may take to become durable.
     pub commit_timeout: Duration,
-}
-
-/// The transcoder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TranscoderConfig {
-    /// Memory for transcoded batches.
-    pub cache_bytes: usize,
-    /// Batches transcoded at the same time.
-    pub threads: usize,
 }
 
 impl Config {
