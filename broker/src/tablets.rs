@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use protocol::fluss::options::{ArrowCompression, TableConfig};
-use protocol::ids::{LeaderEpoch, TableId, TablePartitionId, TabletId};
+use protocol::ids::{LeaderEpoch, Offset, TableId, TablePartitionId, TabletId};
 use protocol::raw::is_raw;
 use storage::catalog::{Catalog, Origin, Table};
 use storage::log::{LogConfig, LogContext, LogError, LogHandle, LogThreads};
-use storage::tablet::{ArrowCodec, OtherWire, TableShape, Tablet};
+use storage::tablet::{ArrowCodec, TableShape, Tablet};
+use storage::transcode::Transcoder;
 
 use crate::config::{Config, RetentionClock, TopicConfig};
 
@@ -49,7 +50,7 @@ pub struct TabletResources {
     /// Threads of the logs.
     pub threads: Arc<LogThreads>,
     /// Reads frames of one wire as batches of the other, for all tablets.
-    pub transcoder: Arc<dyn OtherWire>,
+    pub transcoder: Arc<Transcoder>,
     /// Below it lie the logs.
     pub directory: PathBuf,
     /// The epoch of this start.
@@ -143,7 +144,7 @@ impl Tablets {
                 error: Arc::new(error),
             }
         })?;
-        let tablet = Tablet::new(log, shape_of(table), Arc::clone(&r.transcoder));
+        let tablet = Tablet::new(log, shape_of(table), r.transcoder.clone());
         let bucket = Arc::new(OpenBucket {
             tablet,
             table: Arc::clone(table),
@@ -218,7 +219,9 @@ impl Tablets {
             });
         }
         for bucket in gone {
-            bucket.tablet.log().log().abandon();
+            let log = bucket.tablet.log().log();
+            log.abandon();
+            self.resources.transcoder.forget(log.id());
         }
     }
 
@@ -256,6 +259,15 @@ impl Tablets {
         }
     }
 
+    /// Moves a log's start, as DeleteRecords asks: durable when this returns, and what was made of
+    /// the deleted records is forgotten too. Returns the start. Waits for the disk.
+    pub fn delete_before(&self, bucket: &OpenBucket, offset: Offset) -> Result<Offset, LogError> {
+        let log = bucket.tablet.log().log();
+        let start = log.delete_before(offset)?;
+        self.resources.transcoder.forget_below(log.id(), start);
+        Ok(start)
+    }
+
     /// Removes what retention no longer wants. Waits for the disk.
     pub fn enforce_retention(&self) {
         for bucket in self.all_open() {
@@ -264,14 +276,18 @@ impl Tablets {
             }
             let log = bucket.tablet.log().log();
             match log.enforce_retention() {
-                Ok(removed) if removed.segments > 0 => tracing::info!(
-                    table = %bucket.table.path,
-                    tablet = %log.id(),
-                    segments = removed.segments,
-                    bytes = removed.bytes,
-                    log_start = %log.watermarks().log_start,
-                    "removed segments by retention"
-                ),
+                Ok(removed) if removed.segments > 0 => {
+                    let log_start = log.watermarks().log_start;
+                    self.resources.transcoder.forget_below(log.id(), log_start);
+                    tracing::info!(
+                        table = %bucket.table.path,
+                        tablet = %log.id(),
+                        segments = removed.segments,
+                        bytes = removed.bytes,
+                        %log_start,
+                        "removed segments by retention"
+                    );
+                }
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(table = %bucket.table.path, tablet = %log.id(), %error, "retention failed");
