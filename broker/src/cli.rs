@@ -41,6 +41,26 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Serve(ServeArgs),
 
+    /// Print the frames and batches of a segment file, one line each.
+    ///
+    /// Ends with exit code 1 where a frame does not hold; those before it are printed.
+    DumpLog {
+        /// The segment, such as DIR/logs/1/0/00000000000000000000.log.
+        #[arg(value_name = "FILE")]
+        segment: PathBuf,
+    },
+
+    /// Verify every log of a data directory that no broker has open; change nothing.
+    ///
+    /// All frames are read from the first byte, with all checksums. Ends with exit code 1 when
+    /// acknowledged records are damaged or missing. The torn tail of a crash is named and is no
+    /// failure: the next start cuts it.
+    Check {
+        /// The data directory.
+        #[arg(value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+
     /// Write configs/vltava.toml and docs/configuration.md from the table of settings.
     ConfigDocs(ConfigDocsArgs),
 }

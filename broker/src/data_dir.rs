@@ -64,6 +64,21 @@ pub struct DataDir {
 }
 
 impl DataDir {
+    /// Claims `path`, which a broker has made before.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "before there is an environment: the lock is real"
+    )]
+    pub fn claim_existing(path: &Path) -> Result<Self, ClaimError> {
+        match std::fs::metadata(path.join(FORMAT_FILE)) {
+            Ok(_) => Self::claim(path),
+            Err(source) => Err(ClaimError::Io {
+                directory: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
     /// Claims `path`, and makes it when it is not there.
     pub fn claim(path: &Path) -> Result<Self, ClaimError> {
         let io = |source| ClaimError::Io {

@@ -22,3 +22,4 @@ pub mod metrics;
 pub mod net;
 pub mod server;
 pub mod tablets;
+pub mod tools;

@@ -10,9 +10,11 @@ use storage::env::Env;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use vltava::cli::{Cli, Command, ConfigDocsArgs, ServeArgs};
 use vltava::config::{Config, ConfigError, render};
+use vltava::data_dir::DataDir;
 use vltava::logging;
 use vltava::metrics::Metrics;
 use vltava::server::{Server, StartError};
+use vltava::tools::{self, DumpError};
 
 /// Exit codes; `--help` explains them.
 const FAILED: u8 = 1;
@@ -26,6 +28,8 @@ const ENDED_BY_SECOND_SIGNAL: i32 = 130;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_server(&args),
+        Command::DumpLog { segment } => dump(&segment),
+        Command::Check { data_dir } => check(&data_dir),
         Command::ConfigDocs(args) => write_docs(&args),
     };
     match outcome {
@@ -99,6 +103,28 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+fn dump(segment: &Path) -> Result<(), Box<dyn Error>> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let dumped = tools::dump_log(&*Env::real().disk, segment, &mut out);
+    // A reader that has seen enough closes the pipe.
+    let _ = out.flush();
+    match dumped {
+        Err(DumpError::Output(_)) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn check(data_dir: &Path) -> Result<(), Box<dyn Error>> {
+    // The claim keeps a broker from writing meanwhile.
+    let data_dir = DataDir::claim_existing(data_dir).map_err(StartError::from)?;
+    let disk = Env::real().disk;
+    let report = tools::check(&*disk, data_dir.path(), &mut io::stdout().lock())?;
+    match report.damaged {
+        0 => Ok(()),
+        damaged => Err(format!("{damaged} of {} logs are damaged", report.logs).into()),
     }
 }
 

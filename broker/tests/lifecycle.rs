@@ -166,3 +166,37 @@ fn a_wrong_setting_is_named_and_ends_with_its_own_code() {
                     did you mean log.segment.bytes?\n";
     assert_eq!(log, expected);
 }
+
+#[test]
+fn the_tools_read_what_is_there_and_refuse_what_is_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = |args: &[&std::ffi::OsStr]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vltava"))
+            .args(args)
+            .output()
+            .expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("text"))
+    };
+    let path = directory.path().as_os_str();
+    let (code, text) = run(&["check".as_ref(), path]);
+    assert_eq!(code, Some(3), "{text}");
+
+    let mut child = command(directory.path())
+        .spawn()
+        .expect("the binary starts");
+    ready(&mut child);
+    let (code, text) = run(&["check".as_ref(), path]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("in use by process"), "{text}");
+    terminate(&child);
+    end(child);
+    let (code, text) = run(&["check".as_ref(), path]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("0 damaged"), "{text}");
+
+    let file = directory.path().join("vltava.format");
+    let (code, text) = run(&["dump-log".as_ref(), file.as_os_str()]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is no segment file"), "{text}");
+}

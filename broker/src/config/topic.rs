@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use protocol::kafka::batch::TimestampType;
 pub use storage::log::FlushMode;
 use storage::log::LogConfig;
 
@@ -88,15 +89,6 @@ pub enum RetentionClock {
     CommitTime,
 }
 
-/// Whose time a record carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimestampType {
-    /// Its producer's.
-    CreateTime,
-    /// The broker's, when it was appended.
-    LogAppendTime,
-}
-
 /// When columnar copies of closed spans are made for Fluss readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columnar {
@@ -177,10 +169,8 @@ impl TopicConfig {
             batch_bytes_max: usize::try_from(view.integer("max.message.bytes"))
                 .unwrap_or(usize::MAX),
             compression: view.compression(),
-            timestamp_type: match view.text("message.timestamp.type").as_str() {
-                "LogAppendTime" => TimestampType::LogAppendTime,
-                _ => TimestampType::CreateTime,
-            },
+            timestamp_type: TimestampType::from_name(&view.text("message.timestamp.type"))
+                .unwrap_or(TimestampType::CreateTime),
             timestamp_before_max_ms: view.integer("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: view.integer("message.timestamp.after.max.ms"),
             insync_replicas_min: u32::try_from(view.integer("min.insync.replicas"))

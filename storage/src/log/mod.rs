@@ -10,6 +10,7 @@
 //! passes what the flush mode promises.
 
 mod append;
+mod check;
 mod checkpoint;
 mod config;
 mod durable;
@@ -30,6 +31,7 @@ mod segment;
 mod times;
 mod watermark;
 
+pub use check::{Finding, LogCheck, check};
 pub use config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};
 pub use epochs::EpochHistory;
 pub use error::{AppendError, LogError, OfflineCause, ReadError};
