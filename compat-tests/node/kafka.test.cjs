@@ -21,6 +21,8 @@ async function topicOf(numPartitions = 1, settings = {}) {
   const topic = unique('topic')
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }))
   await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] })
+  // Apache Kafka answers the creation before the partitions have leaders; this asks until they answer.
+  await admin.fetchTopicOffsets(topic)
   return topic
 }
 

@@ -29,13 +29,16 @@ def admin(server):
 
 
 @pytest.fixture
-def topic(admin):
+def topic(server, admin):
     """Makes topics with names of their own."""
 
     def make(partitions=1, **settings):
         name = unique("topic")
         configs = {key.replace("_", "."): value for key, value in settings.items()}
         admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        # Apache Kafka answers the creation before the partitions have leaders; this asks until they answer.
+        with KafkaConsumer(bootstrap_servers=server) as consumer:
+            consumer.end_offsets([TopicPartition(name, number) for number in range(partitions)])
         return name
 
     return make

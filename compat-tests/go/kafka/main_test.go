@@ -57,9 +57,22 @@ func topic(t *testing.T, prefix string, partitions int32, settings map[string]st
 	for key, value := range settings {
 		configs[key] = &value
 	}
-	_, err := kadm.NewClient(franz(t)).CreateTopic(within(t), partitions, 1, configs, name)
+	admin, ctx := kadm.NewClient(franz(t)), within(t)
+	_, err := admin.CreateTopic(ctx, partitions, 1, configs, name)
 	must(t, err)
-	return name
+	// Apache Kafka answers the creation before the partitions have leaders, and an idempotent producer with several
+	// batches in flight may then never recover.
+	for {
+		offsets, err := admin.ListEndOffsets(ctx, name)
+		if err == nil && offsets.Error() == nil && len(offsets[name]) == int(partitions) {
+			return name
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s has no leaders: %v %v", name, err, offsets.Error())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func must(t *testing.T, err error) {

@@ -30,6 +30,14 @@ fn topic() -> String {
         .block_on(admin.create_topics([&wanted], &AdminOptions::new()))
         .expect("an answer");
     assert_eq!(results, [Ok(name.clone())]);
+    // Apache Kafka answers the creation before the partitions have leaders.
+    let reader: BaseConsumer = config().create().expect("a consumer");
+    for partition in 0..PARTITIONS {
+        let answers = wait::until(LIMIT, || {
+            reader.fetch_watermarks(&name, partition, LIMIT).ok()
+        });
+        assert!(answers.is_some(), "{name}-{partition} has no leader");
+    }
     name
 }
 

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The broker's settings in all suites: the users that the Fluss clients' own suites expect.
-const VLTAVA_SETTINGS: &[&str] = &["security.sasl.plain.credentials=admin:admin-secret,alice:alice-secret"];
+const VLTAVA_SETTINGS: &[&str] =
+    &["security.sasl.plain.credentials=admin:admin-secret,alice:alice-secret"];
 /// Kafka's default delays every first rebalance by three seconds, and the suites have many groups.
 const VLTAVA_TEST_SETTINGS: &[&str] = &["group.initial.rebalance.delay.ms=0"];
 /// What the suite inside fluss-rs wants of its server.

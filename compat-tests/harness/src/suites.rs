@@ -151,6 +151,13 @@ pub const ALL: &[Suite] = &[
             4,
         )
     },
+    suite(
+        "fluss-rust",
+        "fluss-rs 1.0.0",
+        Wires::Fluss,
+        Runner::Cargo("vltava-compat-fluss-rust"),
+        29,
+    ),
     Suite {
         own_server: true,
         limit: Duration::from_secs(900),

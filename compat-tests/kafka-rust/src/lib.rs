@@ -48,7 +48,20 @@ pub async fn topic(prefix: &str, partitions: i32, settings: &[(&str, &str)]) -> 
         .await
         .expect("an answer");
     assert_eq!(results, [Ok(name.clone())]);
+    led(&name, partitions);
     name
+}
+
+/// Waits until every partition has a leader that answers. Apache Kafka answers the creation before
+/// that, and an idempotent producer with several batches in flight may then never recover.
+fn led(topic: &str, partitions: i32) {
+    let reader = reader(&[]);
+    for partition in 0..partitions {
+        let answers = wait::until(LIMIT, || {
+            reader.fetch_watermarks(topic, partition, LIMIT).ok()
+        });
+        assert!(answers.is_some(), "{topic}-{partition} has no leader");
+    }
 }
 
 /// A producer that waits for all replicas.

@@ -119,6 +119,25 @@ async fn cooperative_rebalancing_shares_partitions_as_members_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_static_member_comes_back_to_its_partitions() {
+    let (topic, group) = (topic("static", 4, &[]).await, names::unique("group"));
+    let first = member(&group, &topic, &[("group.instance.id", "one")]);
+    let second = member(&group, &topic, &[("group.instance.id", "two")]);
+    settle(&[&first, &second], vec![2, 2]);
+    // Only the map is kept: librdkafka does not end a consumer while a list of its partitions lives.
+    let before = second.assignment().expect("an assignment").to_topic_map();
+    // A static member leaves without a word.
+    drop(second);
+    let second = member(&group, &topic, &[("group.instance.id", "two")]);
+    settle(&[&first, &second], vec![2, 2]);
+    let after = second.assignment().expect("an assignment").to_topic_map();
+    assert!(
+        before.keys().all(|partition| after.contains_key(partition)),
+        "{before:?} became {after:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_group_is_listed_and_described_with_its_members() {
     let (topic, group) = (topic("listed", 2, &[]).await, names::unique("group"));
     let consumer = member(&group, &topic, &[("client.id", "lister")]);
