@@ -28,6 +28,8 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod times;
 mod watermark;
 

@@ -147,7 +147,7 @@ impl PartialRead {
         let before = self.offset;
         match self.take_run(&run, may_wait) {
             // What needs no waiting is in the answer already; the next turn waits if it must.
-            Ok(None) if self.offset == before => return None,
+            Ok(None) if self.offset == before => None,
             stopped => {
                 self.windows_left -= 1;
                 Some(stopped.map(|s| s.unwrap_or(Stopped::Window)))
