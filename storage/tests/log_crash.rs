@@ -4,7 +4,7 @@
 //! `VLTAVA_CRASH_SEEDS` sets the number of seeds (default 50), `VLTAVA_CRASH_SEED` runs a single
 //! one, `VLTAVA_CRASH_IGNORE_SYNC=1` turns syncing off, with which the test must fail.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 mod common;
 

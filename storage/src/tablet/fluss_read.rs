@@ -21,11 +21,12 @@ impl Tablet {
     /// Sizes as in Fluss (server semantics, sizes and projection): with a projection the projected
     /// sizes count, and the one batch that must come raises the limit to its stored size.
     pub async fn read_fluss(&self, read: FlussRead) -> Result<FlussBatches, FlussReadError> {
+        // The shape after the watermarks: it then knows the schemas of all that is visible.
+        let watermarks = self.watermarks();
         let shape = self.shape();
         if let Some(fields) = &read.projection {
             shape.projection(fields)?;
         }
-        let watermarks = self.watermarks();
         self.log().log().check_readable(read.offset)?;
         let end = committed_end(&watermarks);
         let mut answer = Answer::new(read.offset, end, read.bytes_max, read.at_least_one);

@@ -31,10 +31,9 @@ impl Tablet {
         timestamp_ms: i64,
         committed_only: bool,
     ) -> Result<Option<RecordAt>, KafkaReadError> {
-        let shape = self.shape();
-        self.find(move |log| {
-            let (start, end) = visible(log, committed_only);
-            first_at(log, &shape, timestamp_ms, start, end)
+        self.find(move |tablet| {
+            let (start, end) = visible(tablet, committed_only);
+            first_at(tablet, timestamp_ms, start, end)
         })
         .await
     }
@@ -44,11 +43,11 @@ impl Tablet {
         &self,
         committed_only: bool,
     ) -> Result<Option<RecordAt>, KafkaReadError> {
-        let shape = self.shape();
-        self.find(move |log| {
-            let (start, end) = visible(log, committed_only);
-            match log.largest_record_time(start, end)? {
-                Some(time) => first_at(log, &shape, time, start, end),
+        self.find(move |tablet| {
+            let (start, end) = visible(tablet, committed_only);
+            let largest = tablet.log().log().largest_record_time(start, end)?;
+            match largest {
+                Some(time) => first_at(tablet, time, start, end),
                 None => Ok(None),
             }
         })
@@ -75,15 +74,15 @@ impl Tablet {
 
     async fn find(
         &self,
-        search: impl FnOnce(&Log) -> Result<Option<RecordAt>, KafkaReadError> + Send + 'static,
+        search: impl FnOnce(&Tablet) -> Result<Option<RecordAt>, KafkaReadError> + Send + 'static,
     ) -> Result<Option<RecordAt>, KafkaReadError> {
-        let log = self.log().clone();
-        self.log().wait(move || Ok(search(log.log()))).await?
+        let tablet = self.clone();
+        self.log().wait(move || Ok(search(&tablet))).await?
     }
 }
 
-fn visible(log: &Log, committed_only: bool) -> (Offset, Offset) {
-    let w = log.watermarks();
+fn visible(tablet: &Tablet, committed_only: bool) -> (Offset, Offset) {
+    let w = tablet.watermarks();
     let end = if committed_only {
         committed_end(&w)
     } else {
@@ -94,13 +93,15 @@ fn visible(log: &Log, committed_only: bool) -> (Offset, Offset) {
 
 /// The first record in `start..end` whose time is `time` or later.
 fn first_at(
-    log: &Log,
-    shape: &TableShape,
+    tablet: &Tablet,
     time: i64,
     start: Offset,
     end: Offset,
 ) -> Result<Option<RecordAt>, KafkaReadError> {
     let mut from = start;
+    // Taken after the watermarks, it knows the schemas of all that is visible.
+    let shape = tablet.shape();
+    let log = tablet.log().log();
     // A frame may have such a record only below the log start, or, before batches with a wrong
     // largest time were refused, none: then a later one has it.
     while let Some(header) = log.first_recorded_at(time, from, end)? {
@@ -116,7 +117,7 @@ fn first_at(
         let Some((header, batch)) = run.frames().next() else {
             return Ok(None);
         };
-        if let Some(found) = first_in_batch(header, batch, shape, time, start)? {
+        if let Some(found) = first_in_batch(header, batch, &shape, time, start)? {
             return Ok(Some(found));
         }
         from = header.last_offset.next();

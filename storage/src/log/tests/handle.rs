@@ -1,3 +1,8 @@
+#![allow(
+    clippy::await_holding_lock,
+    reason = "a test holds the log still while it looks at what waits"
+)]
+
 use std::time::Duration;
 
 use super::super::{

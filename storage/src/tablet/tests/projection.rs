@@ -168,29 +168,38 @@ async fn rows_in_row_formats_are_read_whole() {
 
 #[tokio::test]
 async fn columns_that_older_batches_lack_are_null() {
-    let world = World::new(arrow_table(), LogConfig::default());
-    world.append(arrow_batch(&rows(0, 3, 10))).await;
     let mut newer = three_columns();
     let mut column = newer.columns[2].clone();
     column.name = "d".to_owned();
     column.id = 3;
     newer.columns.push(column);
+    let mut sent = newer.clone();
+    sent.columns = vec![newer.columns[0].clone(), newer.columns[3].clone()];
     let mut shape = arrow_table();
-    shape
-        .schemas
-        .insert(SchemaId::new(2), Arc::new(newer.clone()));
+    shape.schemas.insert(SchemaId::new(2), Arc::new(newer));
     shape.latest = SchemaId::new(2);
-    world.tablet.set_shape(Arc::new(shape));
 
-    let answer = world.tablet.read_fluss(columns(0, &[0, 3])).await.unwrap();
-    let batch = &batches(&answer)[0];
-    assert_eq!(batch.header().schema_id(), SCHEMA);
-    newer.columns = vec![newer.columns[0].clone(), newer.columns[3].clone()];
-    let decoded = Decoder::default()
-        .decode(batch, BatchFormat::FlussArrow, &newer, None)
-        .unwrap();
-    assert_eq!(decoded.rows.column(0), rows(0, 3, 10).column(0));
-    assert_eq!(decoded.rows.column(1).null_count(), 3);
+    for codec in [ArrowCodec::None, ArrowCodec::Lz4, ArrowCodec::Zstd(3)] {
+        let world = World::new(arrow_table(), LogConfig::default());
+        let all = [rows(0, 3, 10), rows(3, 2000, 40)];
+        for rows in &all {
+            let spec = BatchSpec::new(SCHEMA);
+            let mut compressor = codec.compressor();
+            let bytes = build_arrow(&spec, Changes::AppendOnly, rows, &mut compressor).unwrap();
+            let batch = fluss_batch(bytes, rows.num_rows(), BatchFormat::FlussArrow);
+            world.append(batch).await;
+        }
+        world.tablet.set_shape(Arc::new(shape.clone()));
+        let answer = world.tablet.read_fluss(columns(0, &[0, 3])).await.unwrap();
+        for (batch, rows) in batches(&answer).iter().zip(&all) {
+            assert_eq!(batch.header().schema_id(), SCHEMA);
+            let decoded = Decoder::default()
+                .decode(batch, BatchFormat::FlussArrow, &sent, None)
+                .unwrap();
+            assert_eq!(decoded.rows.column(0), rows.column(0));
+            assert_eq!(decoded.rows.column(1).null_count(), rows.num_rows());
+        }
+    }
 }
 
 #[tokio::test]
