@@ -11,7 +11,7 @@ use protocol::ids::{LeaderEpoch, Offset, TableId, TablePartitionId, TabletId};
 use protocol::raw::is_raw;
 use storage::catalog::{Catalog, Origin, Table};
 use storage::log::{LogConfig, LogContext, LogError, LogHandle, LogThreads};
-use storage::tablet::{ArrowCodec, TableShape, Tablet};
+use storage::tablet::{ArrowCodec, Columnar, TableShape, Tablet};
 use storage::transcode::Transcoder;
 
 use crate::config::{Config, RetentionClock, TopicConfig};
@@ -144,7 +144,7 @@ impl Tablets {
                 error: Arc::new(error),
             }
         })?;
-        let tablet = Tablet::new(log, shape_of(table), r.transcoder.clone());
+        let tablet = Tablet::new(log, shape_of(table, &settings), r.transcoder.clone());
         let bucket = Arc::new(OpenBucket {
             tablet,
             table: Arc::clone(table),
@@ -208,7 +208,7 @@ impl Tablets {
                         .log()
                         .log()
                         .set_config(log_config(&config, &settings, table));
-                    bucket.tablet.set_shape(shape_of(table));
+                    bucket.tablet.set_shape(shape_of(table, &settings));
                     *bucket = Arc::new(OpenBucket {
                         tablet: bucket.tablet.clone(),
                         table: Arc::clone(table),
@@ -268,8 +268,15 @@ impl Tablets {
         Ok(start)
     }
 
-    /// Removes what retention no longer wants. Waits for the disk.
+    /// Removes what retention no longer wants, and has the transcoder follow. Waits for the disk.
     pub fn enforce_retention(&self) {
+        self.remove_expired();
+        for bucket in self.all_open() {
+            bucket.tablet.tend();
+        }
+    }
+
+    fn remove_expired(&self) {
         for bucket in self.all_open() {
             if !bucket.settings.deletes {
                 continue;
@@ -362,7 +369,7 @@ fn log_config(config: &Config, settings: &TopicConfig, table: &Table) -> LogConf
 }
 
 /// The schemas and formats of a table.
-fn shape_of(table: &Table) -> Arc<TableShape> {
+fn shape_of(table: &Table, settings: &TopicConfig) -> Arc<TableShape> {
     let latest = table.schema();
     let schemas = table
         .schemas
@@ -386,6 +393,11 @@ fn shape_of(table: &Table) -> Arc<TableShape> {
             ArrowCompression::None => ArrowCodec::None,
             ArrowCompression::Lz4Frame => ArrowCodec::Lz4,
             ArrowCompression::Zstd => ArrowCodec::Zstd(options.zstd_level),
+        },
+        columnar: match settings.columnar {
+            crate::config::Columnar::Off => Columnar::Off,
+            crate::config::Columnar::Lazy => Columnar::Lazy,
+            crate::config::Columnar::Eager => Columnar::Eager,
         },
         key_columns: if made_here {
             vec!["key".to_owned()]

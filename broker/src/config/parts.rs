@@ -294,6 +294,7 @@ impl Config {
         TranscoderConfig {
             cache_bytes: self.count("vltava.transcoder.cache.bytes"),
             threads: self.count("vltava.transcoder.threads"),
+            derived_bytes: self.count("vltava.transcoder.columnar.bytes") as u64,
         }
     }
 

@@ -248,6 +248,36 @@ static BY_NAME: &[Metric] = &[
         "Reads that had to transcode or load.",
     ),
     counter(
+        "vltava_transcoder_read_bytes_total",
+        &["direction"],
+        "Bytes of frames that were transcoded.",
+    ),
+    gauge(
+        "vltava_transcoder_cache_bytes",
+        &[],
+        "Bytes of transcoded spans in memory.",
+    ),
+    counter(
+        "vltava_transcoder_lossy_header_keys_total",
+        &[],
+        "Record header keys that were not UTF-8 and are shown with replacement characters.",
+    ),
+    gauge(
+        "vltava_transcoder_derived_bytes",
+        &[],
+        "Bytes of columnar copies on disk, those that are being made included.",
+    ),
+    counter(
+        "vltava_transcoder_derived_built_total",
+        &[],
+        "Columnar copies made.",
+    ),
+    counter(
+        "vltava_transcoder_derived_damaged_total",
+        &[],
+        "Columnar copies that did not hold and were removed.",
+    ),
+    counter(
         "vltava_fluss_pruned_bytes_total",
         &[],
         "Bytes that readers of some columns were spared.",

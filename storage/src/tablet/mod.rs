@@ -30,7 +30,7 @@ use protocol::ids::{LeaderEpoch, Offset};
 
 pub use error::{ConvertError, FlussReadError, InvalidProjection, KafkaReadError};
 pub use other_wire::{Converted, OtherWire};
-pub use shape::{ArrowCodec, TableShape};
+pub use shape::{ArrowCodec, Columnar, TableShape};
 
 use crate::log::{Append, AppendTicket, DataSignal, LogHandle, Until, Watermarks};
 
@@ -157,6 +157,11 @@ impl Tablet {
     /// The offsets between which it can be read.
     pub fn watermarks(&self) -> Watermarks {
         self.inner.log.log().watermarks()
+    }
+
+    /// Takes care of what the transcoder keeps of it; see [`OtherWire::tend`].
+    pub fn tend(&self) {
+        self.inner.other.tend(&self.inner.log, &self.shape());
     }
 
     /// Registers a fetch to be woken when there is something new; see

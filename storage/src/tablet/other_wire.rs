@@ -40,6 +40,10 @@ pub trait OtherWire: Send + Sync + 'static {
         shape: &Arc<TableShape>,
         range: ReadRange,
     ) -> Result<Converted, ConvertError>;
+
+    /// Called for every tablet now and then, and after its log start moved: removes what was kept
+    /// of deleted records, and makes what is to be made ahead of readers. May wait for the disk.
+    fn tend(&self, _log: &LogHandle, _shape: &Arc<TableShape>) {}
 }
 
 /// Batches that were made from frames of the other wire.

@@ -43,6 +43,18 @@ impl ArrowCodec {
     }
 }
 
+/// When columnar copies of what Kafka producers wrote are made for Fluss readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Columnar {
+    /// Never.
+    Off,
+    /// After the first read.
+    #[default]
+    Lazy,
+    /// When a segment is closed.
+    Eager,
+}
+
 /// The schemas and formats of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableShape {
@@ -57,6 +69,8 @@ pub struct TableShape {
     pub log_format: LogFormat,
     /// Compression of Arrow batches that the broker makes.
     pub arrow_codec: ArrowCodec,
+    /// When columnar copies are made.
+    pub columnar: Columnar,
     /// Names of the columns that are a Kafka record's key, in order: the bucket key.
     pub key_columns: Vec<String>,
     /// Columns with statistics in the table's batches.
@@ -71,6 +85,7 @@ impl TableShape {
             raw: is_raw(&schema),
             log_format: LogFormat::Arrow,
             arrow_codec: ArrowCodec::None,
+            columnar: Columnar::Lazy,
             key_columns: schema.primary_key.clone(),
             statistics: StatisticsColumns::Disabled,
             schemas: BTreeMap::from([(id, Arc::new(schema))]),

@@ -9,6 +9,8 @@
 
 mod cache;
 mod cells;
+mod derived;
+mod history;
 mod parts;
 mod spans;
 mod to_fluss;
@@ -29,13 +31,14 @@ use tokio::sync::oneshot;
 
 use cache::{Cache, Claim, Key, Target};
 use cells::CellMemory;
+use derived::Derived;
 use parts::Parts;
 use spans::{Place, SpanFrames};
 use to_fluss::FlussForm;
 use to_kafka::KafkaForm;
 
 use crate::log::{LogHandle, ReadRange};
-use crate::tablet::{ConvertError, Converted, OtherWire, TableShape};
+use crate::tablet::{Columnar, ConvertError, Converted, OtherWire, TableShape};
 use crate::threads::Workers;
 
 /// Says what the bytes of a transcoded span look like; raised with every change of them.
@@ -48,6 +51,8 @@ pub struct TranscoderConfig {
     pub cache_bytes: usize,
     /// Threads: spans that are transcoded at the same time.
     pub threads: usize,
+    /// Disk for derived files of all tablets; 0: none are made.
+    pub derived_bytes: u64,
 }
 
 /// Spans that [`CellMemory`] remembers: about 8 MiB.
@@ -62,6 +67,7 @@ pub struct Transcoder {
 struct Inner {
     cache: Arc<Cache>,
     cells: CellMemory,
+    derived: Derived,
 }
 
 impl Transcoder {
@@ -71,20 +77,24 @@ impl Transcoder {
             inner: Arc::new(Inner {
                 cache: Cache::new(config.cache_bytes),
                 cells: CellMemory::new(SPANS_REMEMBERED),
+                derived: Derived::start(config.derived_bytes)?,
             }),
             workers: Workers::start("transcode", config.threads)?,
         }))
     }
 
-    /// The tablet is gone: forgets all of it.
+    /// The tablet is gone: forgets all of it. Its derived files go with its directory.
     pub fn forget(&self, tablet: TabletId) {
         self.inner.cache.forget_below(tablet, Offset::MAX);
         self.inner.cells.forget(tablet);
+        self.inner.derived.forget(tablet);
     }
 
-    /// Records below `offset` were deleted: forgets what was made of spans that begin there.
+    /// Records below `offset` were deleted: forgets what was made of them, files included. Waits
+    /// for the disk.
     pub fn forget_below(&self, tablet: TabletId, offset: Offset) {
         self.inner.cache.forget_below(tablet, offset);
+        self.inner.derived.forget_below(tablet, offset);
     }
 
     /// Runs the steps of one read, each on a thread, until it has what it wants.
@@ -138,6 +148,14 @@ impl OtherWire for Transcoder {
     ) -> Result<Converted, ConvertError> {
         self.read(Reading::new(log, shape, range, Direction::ToKafka))
             .await
+    }
+
+    fn tend(&self, log: &LogHandle, shape: &Arc<TableShape>) {
+        let start = log.log().watermarks().log_start;
+        self.forget_below(log.log().id(), start);
+        if shape.columnar == Columnar::Eager {
+            self.inner.want_closed(log, shape);
+        }
     }
 }
 
@@ -207,6 +225,18 @@ impl Reading {
         Ok(())
     }
 
+    /// Takes a batch when it fits, and says whether it did.
+    fn push(&mut self, bytes: Bytes, end: Offset) -> bool {
+        let first = self.converted.chunks.is_empty() && self.range.at_least_one;
+        if self.converted.bytes + bytes.len() > self.range.bytes_max && !first {
+            return false;
+        }
+        self.converted.bytes += bytes.len();
+        self.converted.chunks.push(bytes);
+        self.converted.next_offset = end;
+        true
+    }
+
     /// Takes the parts that fit, with a `projection` only the wanted columns of them. Returns
     /// false when one did not fit.
     fn take(&mut self, parts: &Parts, project: bool) -> Result<bool, ConvertError> {
@@ -223,13 +253,9 @@ impl Reading {
                 }
                 _ => part.bytes.clone(),
             };
-            let first = self.converted.chunks.is_empty() && self.range.at_least_one;
-            if self.converted.bytes + bytes.len() > self.range.bytes_max && !first {
+            if !self.push(bytes, part.end) {
                 return Ok(false);
             }
-            self.converted.bytes += bytes.len();
-            self.converted.chunks.push(bytes);
-            self.converted.next_offset = part.end;
         }
         Ok(true)
     }
@@ -255,8 +281,16 @@ enum Progress {
 impl Inner {
     /// Goes on until the read has what it wants or has to wait for another.
     fn run(&self, mut reading: Reading) -> Result<Progress, ConvertError> {
+        let handle = reading.log.clone();
+        let log = handle.log();
         loop {
-            let log = reading.log.log();
+            if matches!(reading.direction, Direction::ToFluss(_)) {
+                match self.take_derived(&mut reading)? {
+                    Some(true) => continue,
+                    Some(false) => return Ok(Progress::Done(reading.converted)),
+                    None => {}
+                }
+            }
             let offset = reading.converted.next_offset;
             let found = spans::find(log, offset, reading.range.end, &self.cells);
             let place = match found {
@@ -276,6 +310,9 @@ impl Inner {
                 Direction::ToFluss(_) if self.cache.has(&key_of(&reading, &place, all)) => all,
                 direction => direction,
             };
+            if place.whole && matches!(direction, Direction::ToFluss(_)) {
+                self.want_range_of(&reading, &place);
+            }
             let parts = loop {
                 let key = key_of(&reading, &place, direction);
                 let parts = match reading.brought.take() {
@@ -286,7 +323,9 @@ impl Inner {
                             return Ok(Progress::Wait(Box::new(reading), key, receiver));
                         }
                         Claim::Lead(flight) => {
-                            let made = make(&reading, &place, direction, key.start).map(Arc::new);
+                            let made =
+                                make(&reading.log, &reading.shape, &place, direction, key.start)
+                                    .map(Arc::new);
                             flight.land(made.clone());
                             made?
                         }
@@ -334,16 +373,15 @@ fn key_of(reading: &Reading, place: &Place, direction: Direction) -> Key {
 
 /// Transcodes what lies in a span from `log_start` on.
 fn make(
-    reading: &Reading,
+    log: &LogHandle,
+    shape: &TableShape,
     place: &Place,
     direction: Direction,
     log_start: Offset,
 ) -> Result<Parts, ConvertError> {
-    let log = reading.log.log();
-    let frames = SpanFrames::read(log, place)?;
+    let frames = SpanFrames::read(log.log(), place)?;
     let span = &place.span;
-    let schema = reading
-        .shape
+    let schema = shape
         .schema(span.schema_id)
         .ok_or(ConvertError::UnknownSchema {
             offset: span.start,
@@ -362,14 +400,13 @@ fn make(
                 schema_id: span.schema_id,
                 compacted: !schema.columns[KEY].data_type.nullable,
                 columns,
-                codec: reading.shape.arrow_codec,
+                codec: shape.arrow_codec,
                 log_start,
             };
             to_fluss::to_fluss(&frames, &form)?
         }
         Direction::ToKafka => {
-            let positions = reading
-                .shape
+            let positions = shape
                 .key_columns
                 .iter()
                 .filter_map(|name| schema.position(name))
@@ -386,7 +423,7 @@ fn make(
     metrics::counter!("vltava_transcoder_spans_total", "direction" => direction_name).increment(1);
     metrics::counter!("vltava_transcoder_read_bytes_total", "direction" => direction_name)
         .increment(span.length());
-    metrics::counter!("vltava_transcoder_written_bytes_total", "direction" => direction_name)
+    metrics::counter!("vltava_transcoder_bytes_total", "direction" => direction_name)
         .increment(parts.bytes() as u64);
     Ok(parts)
 }

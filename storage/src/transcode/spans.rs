@@ -156,6 +156,15 @@ pub(super) fn find(
     Ok(None)
 }
 
+/// All spans that begin in a cell, as far as it is written, in order.
+pub(super) fn spans_of_cell(
+    log: &Log,
+    segment: &Arc<Segment>,
+    cell: u64,
+) -> Result<Vec<Span>, ReadError> {
+    Walk::new(log, segment)?.cell(cell)
+}
+
 /// Remembers the spans of complete cells, which never change.
 pub(super) trait Cells {
     /// The spans, if they are known.

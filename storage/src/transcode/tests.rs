@@ -40,8 +40,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub(super) struct World {
-    simulation: Simulation,
-    log: LogHandle,
+    pub(super) simulation: Simulation,
+    pub(super) log: LogHandle,
     transcoder: Arc<Transcoder>,
     shape: Arc<TableShape>,
     runtime: tokio::runtime::Runtime,
@@ -49,18 +49,37 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(shape: TableShape, config: LogConfig) -> World {
+        World::with_files(shape, config, 0)
+    }
+
+    /// A world with room for derived files.
+    pub(super) fn with_files(shape: TableShape, config: LogConfig, files: u64) -> World {
         let simulation = Simulation::new(1);
         let log = open(&simulation, config);
         World {
             simulation,
             log,
-            transcoder: transcoder(1 << 20),
+            transcoder: transcoder(1 << 20, files),
             shape: Arc::new(shape),
             runtime: runtime(),
         }
     }
 
-    fn append(&self, batch: UnassignedBatch) {
+    /// A new process with the same disk: it remembers nothing.
+    pub(super) fn restart_transcoder(&mut self, files: u64) {
+        self.transcoder = transcoder(0, files);
+    }
+
+    /// Waits until all derived files are made.
+    pub(super) fn settle(&self) {
+        self.transcoder.inner.derived.settle();
+    }
+
+    pub(super) fn tend(&self) {
+        self.transcoder.tend(&self.log, &self.shape);
+    }
+
+    pub(super) fn append(&self, batch: UnassignedBatch) {
         let append = Append {
             batches: vec![batch],
             expected_epoch: None,
@@ -70,16 +89,34 @@ impl World {
         self.runtime.block_on(ticket).unwrap().unwrap();
     }
 
-    fn pause(&self, ms: u64) {
+    pub(super) fn pause(&self, ms: u64) {
         self.simulation.clock.advance(Duration::from_millis(ms));
     }
 
-    fn end(&self) -> Offset {
+    pub(super) fn end(&self) -> Offset {
         self.log.log().watermarks().high_watermark
     }
 
-    fn fluss(&self, offset: i64, bytes_max: usize, columns: Option<&[usize]>) -> Converted {
-        let range = range(offset, self.end(), bytes_max);
+    pub(super) fn fluss(
+        &self,
+        offset: i64,
+        bytes_max: usize,
+        columns: Option<&[usize]>,
+    ) -> Converted {
+        self.fluss_range(range(offset, self.end(), bytes_max), columns)
+    }
+
+    /// All batches that end at or below `end`.
+    pub(super) fn fluss_below(
+        &self,
+        offset: i64,
+        end: Offset,
+        columns: Option<&[usize]>,
+    ) -> Converted {
+        self.fluss_range(range(offset, end, 64 << 20), columns)
+    }
+
+    fn fluss_range(&self, range: ReadRange, columns: Option<&[usize]>) -> Converted {
         let columns = columns.map(Arc::from);
         let read =
             self.transcoder
@@ -96,7 +133,7 @@ impl World {
     }
 
     /// All batches from an offset on, and what a client makes of them.
-    fn fluss_rows(&self, from: i64, bytes_max: usize) -> Vec<Row> {
+    pub(super) fn fluss_rows(&self, from: i64, bytes_max: usize) -> Vec<Row> {
         let mut rows = Vec::new();
         let mut offset = from;
         while offset < self.end().value() {
@@ -127,10 +164,11 @@ fn range(offset: i64, end: Offset, bytes_max: usize) -> ReadRange {
     }
 }
 
-fn transcoder(cache_bytes: usize) -> Arc<Transcoder> {
+fn transcoder(cache_bytes: usize, derived_bytes: u64) -> Arc<Transcoder> {
     Transcoder::start(&TranscoderConfig {
         cache_bytes,
         threads: 2,
+        derived_bytes,
     })
     .unwrap()
 }
@@ -159,7 +197,7 @@ fn open(simulation: &Simulation, config: LogConfig) -> LogHandle {
 }
 
 /// Offset, key, value, timestamp, headers, change.
-type Row = (
+pub(super) type Row = (
     i64,
     Option<Vec<u8>>,
     Option<Vec<u8>>,
@@ -298,14 +336,14 @@ fn send(world: &World, batches: &[SentBatch]) -> Vec<Row> {
     rows
 }
 
-fn raw_shape(codec: ArrowCodec) -> TableShape {
+pub(super) fn raw_shape(codec: ArrowCodec) -> TableShape {
     TableShape {
         arrow_codec: codec,
         ..TableShape::raw(SCHEMA, false)
     }
 }
 
-fn small_segments() -> LogConfig {
+pub(super) fn small_segments() -> LogConfig {
     LogConfig {
         segment_bytes_max: 3 << 20,
         index_interval_bytes: 4096,
@@ -335,7 +373,7 @@ proptest! {
     }
 }
 
-fn kafka_batch_of(count: i32, value: &[u8]) -> UnassignedBatch {
+pub(super) fn kafka_batch_of(count: i32, value: &[u8]) -> UnassignedBatch {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     for delta in 0..count {
         builder.append(delta, 1000, Some(b"key"), Some(value), []);
@@ -367,7 +405,7 @@ fn boundaries_do_not_depend_on_where_a_read_begins() {
     for offset in 0..world.end().value() {
         // A transcoder that remembers nothing.
         let world = World {
-            transcoder: transcoder(0),
+            transcoder: transcoder(0, 0),
             runtime: runtime(),
             log: world.log.clone(),
             shape: Arc::clone(&world.shape),

@@ -239,6 +239,14 @@ pub(super) static KEYS: &[Key] = &[
     )
     .within(Section::Transcoder),
     ours(
+        "vltava.transcoder.columnar.bytes",
+        long_from(0).of(Unit::Bytes),
+        Some("10737418240"),
+        "Disk for columnar copies of all topics. When it is full, copies that nobody read for ten \
+         minutes go for others.",
+    )
+    .within(Section::Transcoder),
+    ours(
         "vltava.transcoder.threads",
         int(1, 256),
         Some("2"),
