@@ -17,6 +17,7 @@ mod model;
 pub mod names;
 mod partitions;
 mod record;
+mod settings;
 pub mod store;
 mod tables;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use model::{
 };
 pub use names::{NameError, TablePath};
 use record::{DatabaseRecord, DroppedRecord, MetaRecord, PartitionRecord, TableRecord};
+pub use settings::SettingScope;
 use store::{CatalogStore, RecordChange, StoreError};
 pub use view::CatalogView;
 
@@ -265,6 +267,7 @@ impl Loaded {
             record::TABLE_PREFIX,
             record::PARTITION_PREFIX,
             record::DROPPED_PREFIX,
+            record::SETTINGS_PREFIX,
         ] {
             for (key, value) in records.iter().filter(|(key, _)| key.starts_with(pass)) {
                 loaded
@@ -313,6 +316,10 @@ impl Loaded {
                 if !self.view.put_partition(&Arc::new(partition)) {
                     return Err("its table is missing".to_owned());
                 }
+            }
+            record::SETTINGS_PREFIX => {
+                let scope = SettingScope::of_key(key).ok_or("no broker has this id")?;
+                self.view.put_settings(scope, record::read(key, value)?);
             }
             _ => self
                 .view

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use protocol::ids::{TableId, TablePartitionId, TabletId};
 use uuid::Uuid;
 
-use super::model::{Database, Dropped, Table, TablePartition, Topic};
+use super::model::{Database, Dropped, StringMap, Table, TablePartition, Topic};
 use super::names::TablePath;
+use super::settings::SettingScope;
 
 type Partitions = BTreeMap<Arc<str>, Arc<TablePartition>>;
 
@@ -34,6 +35,7 @@ pub struct CatalogView {
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
     topic_ids: HashMap<Uuid, Arc<Topic>>,
     dropped: BTreeMap<(TableId, Option<TablePartitionId>), Dropped>,
+    settings: BTreeMap<SettingScope, Arc<StringMap>>,
 }
 
 impl CatalogView {
@@ -134,6 +136,19 @@ impl CatalogView {
     /// What was dropped and has not been reported as deleted.
     pub fn dropped(&self) -> impl Iterator<Item = &Dropped> {
         self.dropped.values()
+    }
+
+    /// What clients have set for brokers while they ran.
+    pub fn settings(&self, scope: SettingScope) -> &StringMap {
+        static NONE: StringMap = StringMap::new();
+        self.settings.get(&scope).map_or(&NONE, |map| map)
+    }
+
+    pub(super) fn put_settings(&mut self, scope: SettingScope, settings: StringMap) {
+        match settings.is_empty() {
+            true => self.settings.remove(&scope),
+            false => self.settings.insert(scope, Arc::new(settings)),
+        };
     }
 
     /// Path of the table that a topic name belongs to.

@@ -37,6 +37,15 @@ pub enum OpenMode {
     CreateOrTruncate,
 }
 
+/// The size of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All its bytes.
+    pub total_bytes: u64,
+    /// Bytes that this process may still write.
+    pub usable_bytes: u64,
+}
+
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
@@ -67,6 +76,8 @@ pub trait Disk: Send + Sync + 'static {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Makes the names of a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// The size of the volume that holds `path`; `None` where nobody can tell.
+    fn space(&self, path: &Path) -> io::Result<Option<DiskSpace>>;
 }
 
 /// An open file. All methods may be called from several threads at once.

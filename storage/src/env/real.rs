@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Clock, DirectoryEntry, Disk, DiskFile, Env, OpenMode, Randomness};
+use super::{Clock, DirectoryEntry, Disk, DiskFile, DiskSpace, Env, OpenMode, Randomness};
 
 /// Most slices that one `pwritev` takes (`IOV_MAX` of Linux).
 const SLICES_PER_WRITE_MAX: usize = 1024;
@@ -171,6 +171,14 @@ impl Disk for RealDisk {
             path
         };
         File::open(directory)?.sync_all()
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Option<DiskSpace>> {
+        let volume = rustix::fs::statvfs(path)?;
+        Ok(Some(DiskSpace {
+            total_bytes: volume.f_blocks.saturating_mul(volume.f_frsize),
+            usable_bytes: volume.f_bavail.saturating_mul(volume.f_frsize),
+        }))
     }
 }
 

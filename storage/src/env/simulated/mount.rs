@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::State;
 use super::tree::{Kind, NodeId};
-use crate::env::{DirectoryEntry, Disk, DiskFile, OpenMode};
+use crate::env::{DirectoryEntry, Disk, DiskFile, DiskSpace, OpenMode};
 
 /// A disk as one process sees it.
 #[derive(Debug)]
@@ -139,6 +139,10 @@ impl Disk for Mount {
             state.counters.directory_syncs += 1;
             Ok(())
         })
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Option<DiskSpace>> {
+        Ok(None)
     }
 }
 
