@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use storage::catalog::Catalog;
+use storage::catalog::{Catalog, SettingScope};
 use storage::env::Env;
 
 use crate::config::{AdvertisedAddress, Config};
@@ -61,9 +61,9 @@ pub struct BrokerParts {
 }
 
 impl Broker {
-    /// Puts a broker together.
+    /// Puts a broker together, with the settings that clients made before its start.
     pub fn new(parts: BrokerParts) -> Arc<Broker> {
-        Arc::new(Broker {
+        let broker = Arc::new(Broker {
             node_id: parts.config.node_id(),
             env: parts.env,
             catalog: parts.catalog,
@@ -72,7 +72,9 @@ impl Broker {
             metrics: parts.metrics,
             config: RwLock::new(parts.config),
             advertised: parts.advertised,
-        })
+        });
+        broker.reload_settings();
+        broker
     }
 
     /// The configuration as it is now.
@@ -84,6 +86,25 @@ impl Broker {
     pub fn set_config(&self, config: Arc<Config>) {
         *self.config.write() = Arc::clone(&config);
         self.tablets.set_config(config);
+    }
+
+    /// Takes what clients have set, which the catalog keeps. Waits for nothing but the open
+    /// tablets.
+    pub fn reload_settings(&self) {
+        // Locked while the catalog is looked at: the newest settings are the last ones taken.
+        let mut config = self.config.write();
+        let view = self.catalog.view();
+        let for_this = view.settings(SettingScope::Node(self.node_id));
+        match config.with_dynamic(view.settings(SettingScope::All), for_this) {
+            Ok(new) => {
+                *config = Arc::new(new);
+                self.tablets.set_config(Arc::clone(&config));
+            }
+            // They were checked when they were set; an older version may have known other ones.
+            Err(error) => {
+                tracing::warn!(%error, "settings that clients have made do not hold and are left out");
+            }
+        }
     }
 
     /// Where a client that came in as `peer` reaches this broker: what is advertised for its

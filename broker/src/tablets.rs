@@ -344,14 +344,21 @@ fn directory_of(
     }
 }
 
-/// The settings of a table under Kafka's names.
-pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
+/// What a table sets itself, under Kafka's names: what was set on the Kafka wire, and what its
+/// Fluss properties say.
+pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
     let mut overrides = table.kafka_configs.clone();
     for (property, value) in &table.properties {
         if let Some((name, value)) = TopicConfig::setting_of_property(property, value) {
             overrides.entry(name.to_owned()).or_insert(value);
         }
     }
+    overrides
+}
+
+/// The settings of a table under Kafka's names.
+pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
+    let overrides = overrides_of(table);
     TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
         // They were checked when they were set; an older version may have known other ones.
         tracing::warn!(table = %table.path, %error, "settings of a table do not hold, taking the defaults");

@@ -1,9 +1,14 @@
 //! What the core says, as Kafka's error codes: each mapped once, here.
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
+use storage::catalog::{
+    AlterPartitionError, AlterTableError, CreateTableError, DropTableError, WriteError,
+};
 use storage::log::{AppendError, ReadError};
 use storage::tablet::{ConvertError, KafkaReadError};
 
+use crate::config::{ConfigError, TopicConfigError};
 use crate::tablets::TabletError;
 
 /// The code of a failed append.
@@ -48,5 +53,129 @@ pub fn of_tablet(error: &TabletError) -> ResponseError {
     match error {
         TabletError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
         TabletError::Open { .. } => ResponseError::KafkaStorageError,
+    }
+}
+
+/// A refusal of an administrator's request: the code, and words for whoever reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub error: ResponseError,
+    /// The words.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with these words.
+    pub fn new(error: ResponseError, message: impl Into<String>) -> Refusal {
+        let message = message.into();
+        Refusal { error, message }
+    }
+
+    /// The code on the wire.
+    pub fn code(&self) -> i16 {
+        self.error.code()
+    }
+
+    /// The words on the wire.
+    pub fn text(&self) -> Option<StrBytes> {
+        Some(StrBytes::from_string(self.message.clone()))
+    }
+}
+
+impl From<&TopicConfigError> for Refusal {
+    fn from(error: &TopicConfigError) -> Refusal {
+        let code = match error {
+            TopicConfigError::Unknown { .. }
+            | TopicConfigError::Value { .. }
+            | TopicConfigError::Conflict { .. } => ResponseError::InvalidConfig,
+            TopicConfigError::Policy { .. } => ResponseError::PolicyViolation,
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+impl From<&ConfigError> for Refusal {
+    fn from(error: &ConfigError) -> Refusal {
+        let code = match error {
+            ConfigError::NotDynamic { .. } => ResponseError::InvalidRequest,
+            _ => ResponseError::InvalidConfig,
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+impl From<&CreateTableError> for Refusal {
+    fn from(error: &CreateTableError) -> Refusal {
+        let (code, message) = match error {
+            CreateTableError::AlreadyExists { name, .. } => (
+                ResponseError::TopicAlreadyExists,
+                format!("Topic '{name}' already exists."),
+            ),
+            CreateTableError::Claimed { .. } => {
+                (ResponseError::TopicAlreadyExists, error.to_string())
+            }
+            CreateTableError::Name { source, .. } => (
+                ResponseError::InvalidTopicException,
+                format!("Topic name is invalid: {source}"),
+            ),
+            CreateTableError::Reserved(_) | CreateTableError::UnknownDatabase(_) => {
+                (ResponseError::InvalidTopicException, error.to_string())
+            }
+            CreateTableError::BucketCount(_) => {
+                (ResponseError::InvalidPartitions, error.to_string())
+            }
+            CreateTableError::Schema(_) => (ResponseError::InvalidConfig, error.to_string()),
+            CreateTableError::Write(error) => return Refusal::from(error),
+        };
+        Refusal::new(code, message)
+    }
+}
+
+impl From<&WriteError> for Refusal {
+    fn from(error: &WriteError) -> Refusal {
+        Refusal::new(ResponseError::KafkaStorageError, error.to_string())
+    }
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Refusal {
+        Refusal::from(&error)
+    }
+}
+
+impl From<AlterTableError> for Refusal {
+    fn from(error: AlterTableError) -> Refusal {
+        let code = match &error {
+            AlterTableError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
+            AlterTableError::BucketCount { .. } => ResponseError::InvalidPartitions,
+            AlterTableError::TooManySchemas(_) | AlterTableError::Schema(_) => {
+                ResponseError::InvalidConfig
+            }
+            AlterTableError::Write(error) => return Refusal::from(error),
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+impl From<&DropTableError> for Refusal {
+    fn from(error: &DropTableError) -> Refusal {
+        let code = match error {
+            DropTableError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
+            DropTableError::Protected(_) => ResponseError::InvalidTopicException,
+            DropTableError::Write(error) => return Refusal::from(error),
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+impl From<&AlterPartitionError> for Refusal {
+    fn from(error: &AlterPartitionError) -> Refusal {
+        let code = match error {
+            AlterPartitionError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
+            AlterPartitionError::BucketCount { .. } => ResponseError::InvalidPartitions,
+            AlterPartitionError::Write(error) => return Refusal::from(error),
+        };
+        Refusal::new(code, error.to_string())
     }
 }

@@ -3,6 +3,7 @@
 //! A frame goes `wire.rs` (header, versions) → `dispatch.rs` (one line per API) → a file of
 //! `handlers/` → the core, and its answer back the same way.
 
+mod answer_errors;
 mod dispatch;
 pub mod error;
 pub mod fetch_session;

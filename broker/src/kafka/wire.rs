@@ -43,6 +43,8 @@ pub struct Context {
     pub version: i16,
     /// Goes back with the answer.
     pub correlation_id: i32,
+    /// Where the request is counted.
+    pub meter: Arc<ApiMeter>,
 }
 
 impl Context {
@@ -93,23 +95,20 @@ impl Wire for KafkaWire {
             let answer = api::unsupported_api_versions(request.correlation_id);
             return Started::now(Order::InOrder, Answer::Chunks(vec![answer]));
         }
+        let meters = &self.shared.meters;
+        let meter = match meters.get(&(request.api.key as i16)) {
+            Some(meter) => Arc::clone(meter),
+            None => Arc::new(ApiMeter::none()),
+        };
         let context = Context {
             shared: Arc::clone(&self.shared),
             peer: Arc::clone(peer),
             client_id: request.client_id.clone().unwrap_or_default(),
             version: request.version,
             correlation_id: request.correlation_id,
+            meter: Arc::clone(&meter),
         };
-        let meter = self
-            .shared
-            .meters
-            .get(&(request.api.key as i16))
-            .map(Arc::clone);
-        let started = dispatch::start(context, request).await;
-        match meter {
-            Some(meter) => started.measured(meter),
-            None => started,
-        }
+        dispatch::start(context, request).await.measured(meter)
     }
 
     fn answer_to_panic(&self, _head: &[u8]) -> Answer {

@@ -44,7 +44,7 @@ const fn api(name: &'static str, key: ApiKey, min: i16, max: i16) -> Api {
 }
 
 /// Every API that is served, by number.
-pub static APIS: [Api; 31] = [
+pub static APIS: [Api; 29] = [
     // Kafka 4 advertises 0 to 2, because librdkafka looks for them, and refuses them.
     Api {
         served_min: 3,
@@ -62,7 +62,6 @@ pub static APIS: [Api; 31] = [
     api("SyncGroup", ApiKey::SyncGroup, 0, 5),
     api("DescribeGroups", ApiKey::DescribeGroups, 0, 6),
     api("ListGroups", ApiKey::ListGroups, 0, 5),
-    api("SaslHandshake", ApiKey::SaslHandshake, 0, 1),
     api("ApiVersions", ApiKey::ApiVersions, 0, 4),
     api("CreateTopics", ApiKey::CreateTopics, 2, 7),
     api("DeleteTopics", ApiKey::DeleteTopics, 1, 6),
@@ -72,7 +71,6 @@ pub static APIS: [Api; 31] = [
     api("DescribeConfigs", ApiKey::DescribeConfigs, 1, 4),
     api("AlterConfigs", ApiKey::AlterConfigs, 0, 2),
     api("DescribeLogDirs", ApiKey::DescribeLogDirs, 1, 4),
-    api("SaslAuthenticate", ApiKey::SaslAuthenticate, 0, 2),
     api("CreatePartitions", ApiKey::CreatePartitions, 0, 3),
     api("DeleteGroups", ApiKey::DeleteGroups, 0, 2),
     api(

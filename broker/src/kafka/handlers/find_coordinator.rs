@@ -60,7 +60,7 @@ fn coordinator(endpoint: &Endpoint, is_group: bool, key: StrBytes) -> Coordinato
         answer
             .with_node_id(BrokerId(-1))
             .with_port(-1)
-            .with_error_code(ResponseError::InvalidRequest.code())
+            .with_error_code(ResponseError::UnsupportedVersion.code())
             .with_error_message(Some(text(REFUSAL)))
     }
 }

@@ -407,5 +407,5 @@ fn this_broker_is_the_coordinator_of_groups_and_of_nothing_else() {
         .with_key_type(1)
         .with_key(text("transaction"));
     let found = sent(find_coordinator(&endpoint, &context(3), request), 3);
-    assert_eq!((found.error_code, found.node_id.0), (42, -1));
+    assert_eq!((found.error_code, found.node_id.0), (35, -1));
 }
