@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::assembly::{AssembleError, Assembly};
 use crate::config::{AdvertisedAddress, Config, ListenerConfig};
 use crate::data_dir::{ClaimError, DataDir};
-use crate::fluss::wire::FlussWire;
+use crate::fluss::{FlussWire, auto_partition};
 use crate::http::{HttpServer, HttpState, Phase};
 use crate::kafka::wire::KafkaWire;
 use crate::metrics::{Metrics, UPKEEP_INTERVAL};
@@ -72,6 +72,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     assembly: Assembly,
     upkeep: JoinHandle<()>,
+    auto_partition: JoinHandle<()>,
     shutdown_timeout: Duration,
     /// Given back last.
     data_dir: DataDir,
@@ -114,6 +115,7 @@ impl Server {
         serve(kafka, &network, &kafka_wire, &metrics);
         let fluss_wire = Arc::new(FlussWire::new(Arc::clone(&assembly.broker)));
         serve(fluss, &network, &fluss_wire, &metrics);
+        let auto_partition = tokio::spawn(auto_partition::keep(Arc::clone(fluss_wire.shared())));
         let upkeep = tokio::spawn(keep_up(metrics));
         phase.send_replace(Phase::Serving);
         let millis = (env.clock.monotonic() - begun).as_millis();
@@ -125,6 +127,7 @@ impl Server {
             phase,
             assembly,
             upkeep,
+            auto_partition,
             shutdown_timeout: config.workers().shutdown_timeout,
             data_dir,
         })
@@ -144,6 +147,7 @@ impl Server {
         if dropped > 0 {
             tracing::warn!(dropped, "connections with open requests were dropped");
         }
+        self.auto_partition.abort();
         self.assembly.close().await;
         self.upkeep.abort();
         self.http.stop();

@@ -31,6 +31,12 @@ pub fn no_table(path: &PbTablePath) -> Failure {
     Failure::new(ErrorCode::TableNotExist, text)
 }
 
+/// That there is no such partition, in the words that clients look for.
+pub fn no_partition(table: &TablePath, name: &str) -> Failure {
+    let text = format!("Table partition '{table}(p={name})' does not exist.");
+    Failure::new(ErrorCode::PartitionNotExists, text)
+}
+
 /// That there is no such database.
 pub fn no_database(name: &str) -> Failure {
     Failure::new(

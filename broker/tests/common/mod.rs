@@ -6,6 +6,8 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub mod fluss;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

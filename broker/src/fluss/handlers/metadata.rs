@@ -91,10 +91,9 @@ fn partition_by_path<'v>(
     let table = resolve::table(view, &table_path)?;
     let name = path.partition_name.as_deref().unwrap_or_default();
     let partition = view.partition_by_name(table.id, name);
-    partition.map(|partition| &**partition).ok_or_else(|| {
-        let text = format!("partition {name} of table {} does not exist", table.path);
-        Failure::new(ErrorCode::PartitionNotExists, text)
-    })
+    partition
+        .map(|partition| &**partition)
+        .ok_or_else(|| resolve::no_partition(&table.path, name))
 }
 
 fn partition_metadata(broker: &Broker, partition: &TablePartition) -> PbPartitionMetadata {

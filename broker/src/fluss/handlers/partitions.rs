@@ -88,10 +88,7 @@ pub async fn drop(
             return Err(Failure::new(ErrorCode::InvalidTable, text));
         }
         let name = values.name();
-        let missing = || {
-            let text = format!("partition {name} of table {} does not exist", table.path);
-            Failure::new(ErrorCode::PartitionNotExists, text)
-        };
+        let missing = || resolve::no_partition(&table.path, &name);
         let dropped = match view.partition_by_name(table.id, &name) {
             Some(partition) => catalog.drop_partition(partition.id),
             None if request.ignore_if_not_exists => return Ok(DropPartitionResponse {}),
