@@ -88,7 +88,7 @@ async fn a_waiting_reader_is_answered_by_the_append() {
     let table = writer.create_table(&path("t"), &log_table(2)).await;
     // Both buckets in one request: the drained one holds up nothing.
     let mut request = fetch(table, 0, 0, 20_000);
-    let mut second = request.tables_req[0].buckets_req[0].clone();
+    let mut second = request.tables_req[0].buckets_req[0];
     second.bucket_id = 1;
     request.tables_req[0].buckets_req.push(second);
     let begun = Instant::now();
