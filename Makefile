@@ -45,7 +45,7 @@ demo: needs-compat
 	@$(ENVIRONMENT); compat-tests/demo $(ARGS)
 
 bench: needs-compat
-	@$(ENVIRONMENT); compat-tests/bench $(ARGS)
+	@$(ENVIRONMENT); compat-tests/bench/run $(ARGS)
 
 soak: needs-compat
 	@$(ENVIRONMENT); compat-tests/soak $(ARGS)

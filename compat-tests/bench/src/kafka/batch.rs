@@ -1,0 +1,199 @@
+//! Record batches, encoded once before the clock starts.
+//!
+//! ```text
+//! 0 base offset i64 | 8 length i32 | 12 leader epoch i32 | 16 magic i8 | 17 CRC-32C u32 | 21 attributes i16
+//! 23 last offset delta i32 | 27 base timestamp i64 | 35 max timestamp i64 | 43 producer id i64 | 51 epoch i16
+//! 53 sequence i32 | 57 record count i32 | 61 records, compressed as a whole
+//! ```
+
+use crate::error::Outcome;
+use std::io::Write;
+
+const CRC_AT: usize = 17;
+const ATTRIBUTES_AT: usize = 21;
+const COUNT_AT: usize = 57;
+const HEADER: usize = 61;
+
+/// How the records of a batch are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    None,
+    Lz4,
+}
+
+impl Codec {
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::None => "none",
+            Codec::Lz4 => "lz4",
+        }
+    }
+}
+
+/// An encoded batch and what it holds.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub bytes: Vec<u8>,
+    pub records: usize,
+    pub value_bytes: usize,
+}
+
+/// Values that look like events: lz4 makes them about half as large.
+pub struct Values {
+    state: u64,
+    size: usize,
+}
+
+impl Values {
+    pub fn new(seed: u64, size: usize) -> Self {
+        Self {
+            state: seed ^ 0x9e37_79b9_7f4a_7c15,
+            size,
+        }
+    }
+
+    fn random(&mut self) -> u64 {
+        // SplitMix64: any generator does that gives the same bytes for the same seed.
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// The next value.
+    pub fn next_value(&mut self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(self.size + 64);
+        while value.len() < self.size {
+            let number = self.random();
+            let city = ["Prague", "Berlin", "Vienna", "Brno"][(number & 3) as usize];
+            // Writing to a vector does not fail.
+            let _ = write!(
+                value,
+                "{{\"order\":{:016x},\"city\":\"{city}\",\"amount\":{}}}",
+                number,
+                number % 10_000
+            );
+        }
+        value.truncate(self.size);
+        value
+    }
+}
+
+/// Encodes `records` values as one batch.
+pub fn encode(values: &mut Values, records: usize, codec: Codec, now_ms: i64) -> Outcome<Batch> {
+    let mut body = Vec::new();
+    for index in 0..records {
+        record(&mut body, index, &values.next_value());
+    }
+    let body = match codec {
+        Codec::None => body,
+        Codec::Lz4 => lz4(&body)?,
+    };
+    let mut bytes = vec![0; HEADER];
+    let length = i32::try_from(HEADER - 12 + body.len())?;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    bytes[12..16].copy_from_slice(&(-1_i32).to_be_bytes());
+    bytes[16] = 2;
+    bytes[ATTRIBUTES_AT + 1] = if codec == Codec::Lz4 { 3 } else { 0 };
+    bytes[23..27].copy_from_slice(&i32::try_from(records - 1)?.to_be_bytes());
+    bytes[27..35].copy_from_slice(&now_ms.to_be_bytes());
+    bytes[35..43].copy_from_slice(&now_ms.to_be_bytes());
+    bytes[43..57].fill(0xff);
+    bytes[COUNT_AT..HEADER].copy_from_slice(&i32::try_from(records)?.to_be_bytes());
+    bytes.extend(body);
+    let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
+    bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    Ok(Batch {
+        bytes,
+        records,
+        value_bytes: records * values.size,
+    })
+}
+
+fn record(out: &mut Vec<u8>, index: usize, value: &[u8]) {
+    let mut body = vec![0];
+    varint(&mut body, 0);
+    varint(&mut body, index as i64);
+    varint(&mut body, -1);
+    varint(&mut body, value.len() as i64);
+    body.extend_from_slice(value);
+    varint(&mut body, 0);
+    varint(out, body.len() as i64);
+    out.extend(body);
+}
+
+fn varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// One frame of independent blocks of 64 KiB, as Kafka's clients write it.
+fn lz4(body: &[u8]) -> Outcome<Vec<u8>> {
+    let info = lz4_flex::frame::FrameInfo::new()
+        .block_size(lz4_flex::frame::BlockSize::Max64KB)
+        .block_mode(lz4_flex::frame::BlockMode::Independent);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(body)?;
+    Ok(encoder.finish()?)
+}
+
+/// What a run of whole batches holds. A cut batch at the end, as Kafka sends it, is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub records: usize,
+    /// The offset behind the last record; `None` without a batch.
+    pub next_offset: Option<i64>,
+}
+
+/// Walks batches by their lengths.
+pub fn contents(mut batches: &[u8]) -> Contents {
+    let mut found = Contents::default();
+    let number = |bytes: &[u8], at: usize| {
+        bytes.get(at..at + 4).map_or(0, |bytes| {
+            i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+        })
+    };
+    while batches.len() >= HEADER {
+        let length = 12 + usize::try_from(number(batches, 8)).unwrap_or(usize::MAX - 12);
+        if length < HEADER || length > batches.len() {
+            break;
+        }
+        let base = (i64::from(number(batches, 0)) << 32) | i64::from(number(batches, 4) as u32);
+        found.next_offset = Some(base + i64::from(number(batches, 23)) + 1);
+        found.records += usize::try_from(number(batches, COUNT_AT)).unwrap_or(0);
+        batches = &batches[length..];
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_batch_at_the_end_is_left_out() {
+        let batch = encode(&mut Values::new(1, 100), 5, Codec::None, 0).expect("small");
+        let mut bytes = [batch.bytes.clone(), batch.bytes].concat();
+        assert_eq!(
+            contents(&bytes),
+            Contents {
+                records: 10,
+                next_offset: Some(5)
+            }
+        );
+        bytes.pop();
+        assert_eq!(contents(&bytes).records, 5);
+    }
+
+    #[test]
+    fn one_seed_gives_one_sequence_of_values() {
+        let values = |seed| Values::new(seed, 100).next_value();
+        assert_eq!(values(1), values(1));
+        assert_ne!(values(1), values(2));
+        assert_eq!(values(1).len(), 100);
+    }
+}
