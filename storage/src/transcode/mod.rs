@@ -38,7 +38,7 @@ use to_fluss::FlussForm;
 use to_kafka::KafkaForm;
 
 use crate::log::{LogHandle, ReadRange};
-use crate::tablet::{Columnar, ConvertError, Converted, OtherWire, TableShape};
+use crate::tablet::{ArrowCodec, Columnar, ConvertError, Converted, OtherWire, TableShape};
 use crate::threads::Workers;
 
 /// Says what the bytes of a transcoded span look like; raised with every change of them.
@@ -400,7 +400,7 @@ fn make(
                 schema_id: span.schema_id,
                 compacted: !schema.columns[KEY].data_type.nullable,
                 columns,
-                codec: shape.arrow_codec,
+                codec: codec_of(shape),
                 log_start,
             };
             to_fluss::to_fluss(&frames, &form)?
@@ -426,6 +426,15 @@ fn make(
     metrics::counter!("vltava_transcoder_bytes_total", "direction" => direction_name)
         .increment(parts.bytes() as u64);
     Ok(parts)
+}
+
+/// How transcoded batches are compressed. Level 1 takes half the time of level 3, Fluss's default,
+/// for the same size (`docs/decisions/0004-codec-of-transcoded-batches.md`).
+fn codec_of(shape: &TableShape) -> ArrowCodec {
+    match shape.arrow_codec {
+        ArrowCodec::Zstd(2..=3) => ArrowCodec::Zstd(1),
+        codec => codec,
+    }
 }
 
 /// The wanted columns of a batch of the raw schema.

@@ -36,8 +36,9 @@ const ROW_OVERHEAD: usize = 16;
 const SPAN_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one batch may decompress to. It was within the limit of its append, which is lower.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
-/// Smaller batches are not compressed: what they save is less than a packet.
-const COMPRESS_FROM: usize = 4 << 10;
+/// Smaller batches are not compressed: a reader that follows the log would wait longer for the
+/// compressor than for the bytes it saves.
+const COMPRESS_FROM: usize = 16 << 10;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy)]
