@@ -152,7 +152,7 @@ fn messages() -> Vec<(String, std::ops::RangeInclusive<i16>, &'static Shape, Cra
         .map(|api| {
             let shape = Shape::of_request(api.key).unwrap();
             (
-                api.name(),
+                api.name.to_owned(),
                 api.served_min..=api.max,
                 shape,
                 crate_decoder(api.key),
