@@ -153,6 +153,7 @@ impl OtherWire for Transcoder {
     fn tend(&self, log: &LogHandle, shape: &Arc<TableShape>) {
         let start = log.log().watermarks().log_start;
         self.forget_below(log.log().id(), start);
+        self.inner.derived.forget_segments(log.log());
         if shape.columnar == Columnar::Eager {
             self.inner.want_closed(log, shape);
         }

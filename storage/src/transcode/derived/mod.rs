@@ -239,6 +239,20 @@ impl Derived {
         }
     }
 
+    /// Forgets what belongs to segments that the log has no more, files included.
+    pub(super) fn forget_segments(&self, log: &Log) {
+        let segments = log.segments();
+        let has = |key: &RangeKey| {
+            let mut all = segments.iter().map(|s| s.header().generation);
+            all.any(|generation| generation == key.generation)
+        };
+        let mut gone = self.shelf.state.lock().keys_of(log.id(), |_| true);
+        gone.retain(|key| !has(key));
+        for key in gone {
+            self.shelf.remove(&key, true);
+        }
+    }
+
     /// Waits until no file is being made.
     #[cfg(test)]
     pub(super) fn settle(&self) {
@@ -446,7 +460,8 @@ impl Shelf {
         parts: impl Iterator<Item = Result<Parts, ConvertError>>,
     ) {
         let now = log.context().env.clock.monotonic();
-        if !is_settled(log, place) {
+        // The directory of a log that was dropped must not come back.
+        if log.offline_cause().is_some() || !is_settled(log, place) {
             return self.remove(&place.key, false);
         }
         let spec = BuildSpec {
