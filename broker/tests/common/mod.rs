@@ -7,6 +7,7 @@
 )]
 
 pub mod fluss;
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -17,6 +17,8 @@ use crate::kafka::wire::Context;
 
 /// Isolation level read-committed, as the request writes it.
 const READ_COMMITTED: i8 = 1;
+/// The first version whose answer has the epoch of what was found.
+const HAS_EPOCH: i16 = 4;
 /// "Unknown", for times, offsets and epochs.
 const NONE: i64 = -1;
 
@@ -66,7 +68,7 @@ pub async fn handle(context: &Context, request: ListOffsetsRequest) -> ListOffse
                 true => Err(ResponseError::InvalidRequest),
                 false => find(context, &view, &topic.name, asked, committed_only).await,
             };
-            partitions.push(answer(index, found));
+            partitions.push(answer(context.version, index, found));
         }
         topics.push(
             ListOffsetsTopicResponse::default()
@@ -77,13 +79,21 @@ pub async fn handle(context: &Context, request: ListOffsetsRequest) -> ListOffse
     ListOffsetsResponse::default().with_topics(topics)
 }
 
-fn answer(index: i32, found: Result<Found, ResponseError>) -> ListOffsetsPartitionResponse {
+fn answer(
+    version: i16,
+    index: i32,
+    found: Result<Found, ResponseError>,
+) -> ListOffsetsPartitionResponse {
     let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
     match found {
-        Ok(found) => answer
-            .with_timestamp(found.time_ms)
-            .with_offset(found.offset)
-            .with_leader_epoch(found.epoch.map_or(-1, LeaderEpoch::value)),
+        Ok(found) => {
+            // Older versions have no such field.
+            let epoch = found.epoch.filter(|_| version >= HAS_EPOCH);
+            answer
+                .with_timestamp(found.time_ms)
+                .with_offset(found.offset)
+                .with_leader_epoch(epoch.map_or(-1, LeaderEpoch::value))
+        }
         Err(error) => answer
             .with_error_code(error.code())
             .with_timestamp(NONE)
