@@ -75,6 +75,7 @@ fn end_of(log: &Log, epoch: i32) -> (i32, i64) {
     match (log.end_of_epoch(asked), log.epoch_at(w.log_start)) {
         (Some((found, end)), _) => (found.value(), end.value()),
         (None, Some(_)) => (epoch, w.log_start.value()),
-        (None, None) => unknown,
+        // Nothing is left of the log: all that was ended where the present epoch begins.
+        (None, None) => (epoch, w.high_watermark.value()),
     }
 }
