@@ -33,7 +33,7 @@ pub enum Command {
     ///
     /// When clients may come, one line on standard output says so:
     ///
-    ///     ready kafka=127.0.0.1:9092 fluss=127.0.0.1:9123 http=127.0.0.1:9180
+    ///   ready kafka=127.0.0.1:9092 fluss=127.0.0.1:9123 http=127.0.0.1:9180
     ///
     /// The log goes to standard error. The first signal stops gracefully: open requests are
     /// answered and everything is flushed. A second one ends the process at once; what was

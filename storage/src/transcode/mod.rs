@@ -1,7 +1,7 @@
 //! The transcoder: frames of the one wire as batches of the other.
 //!
-//! A read finds the span of its offset ([`spans`]), asks the cache for what was made of it, and
-//! where there is nothing reads the frames and makes it ([`to_fluss`], [`to_kafka`]), once for all
+//! A read finds the span of its offset (`spans.rs`), asks the cache for what was made of it, and
+//! where there is nothing reads the frames and makes it (`to_fluss.rs`, `to_kafka.rs`), once for all
 //! who want it. All of this happens on threads of its own.
 //!
 //! *Invariant*: nothing at or above the end that the caller names is read, so what is undecided is
