@@ -3,17 +3,19 @@
 use crate::suites::{Suite, Wires};
 use harness::peers::{FlussOptions, FlussPeer, KafkaOptions, KafkaPeer};
 use harness::vltava::{Running, Vltava};
-use harness::{Addresses, Target, cache};
+use harness::{Addresses, Target, cache, ports};
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The broker's settings in all suites: the users that the Fluss clients' own suites expect.
-const VLTAVA_SETTINGS: &[&str] =
-    &["security.sasl.plain.credentials=admin:admin-secret,alice:alice-secret"];
-/// Kafka's default delays every first rebalance by three seconds, and the suites have many groups.
-const VLTAVA_TEST_SETTINGS: &[&str] = &["group.initial.rebalance.delay.ms=0"];
+/// The broker's settings in all suites: the users that the Fluss clients' own suites expect, and no
+/// delay before a first rebalance, because the suites have many groups.
+const VLTAVA_SETTINGS: &[&str] = &[
+    "security.protocol.map=CLIENT:sasl",
+    "security.sasl.plain.credentials=admin:admin-secret,alice:alice-secret",
+    "group.initial.rebalance.delay.ms=0",
+];
 /// What the suite inside fluss-rs wants of its server.
 const TINY_SEGMENTS: &[(&str, &str)] = &[
     ("log.segment.file-size", "120b"),
@@ -148,9 +150,13 @@ fn start_fluss(data: &std::path::Path, tiny_segments: bool) -> Result<FlussPeer,
 pub fn start_vltava(data: PathBuf, tiny_segments: bool) -> Result<Running, Box<dyn Error>> {
     let mut settings: Vec<_> = VLTAVA_SETTINGS
         .iter()
-        .chain(VLTAVA_TEST_SETTINGS)
         .map(|&text| text.to_owned())
         .collect();
+    // The ready line names the first listener of a wire only, so the port of the second is chosen here.
+    let sasl = format!("127.0.0.1:{}", ports::free(1)?[0]);
+    settings.push(format!(
+        "bind.listeners=PLAIN://127.0.0.1:0,CLIENT://{sasl}"
+    ));
     if tiny_segments {
         settings.extend(
             TINY_SEGMENTS
@@ -160,13 +166,15 @@ pub fn start_vltava(data: PathBuf, tiny_segments: bool) -> Result<Running, Box<d
     }
     // The log outlives the data directory, because it is read after the run.
     let log = cache::directory("results")?.join(format!("vltava-{}.log", std::process::id()));
-    Ok(Vltava {
+    let vltava = Vltava {
         program: vltava_program()?,
         data,
         settings,
         log,
-    }
-    .start()?)
+    };
+    let mut running = vltava.start()?;
+    running.addresses.fluss_sasl = Some(sasl);
+    Ok(running)
 }
 
 fn vltava_program() -> Result<PathBuf, Box<dyn Error>> {

@@ -71,8 +71,19 @@ impl Vltava {
             .open(&self.log)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--data-dir").arg(&self.data);
-        for listener in ["--kafka-listen", "--fluss-listen", "--http-listen"] {
-            command.arg(listener).arg("127.0.0.1:0");
+        command.args([
+            "--kafka-listen",
+            "127.0.0.1:0",
+            "--http-listen",
+            "127.0.0.1:0",
+        ]);
+        // The flag would win over listeners that the caller named.
+        if !self
+            .settings
+            .iter()
+            .any(|setting| setting.starts_with("bind.listeners="))
+        {
+            command.args(["--fluss-listen", "127.0.0.1:0"]);
         }
         for setting in &self.settings {
             command.arg("--set").arg(setting);
