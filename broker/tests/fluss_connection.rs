@@ -192,3 +192,47 @@ async fn the_cluster_answers_for_itself() {
     assert_ne!(ids[0], ids[1]);
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn settings_are_changed_while_the_broker_runs_and_stay_changed() {
+    let broker = TestBroker::start().await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let alter = |key: &str, value: Option<&str>, op_type| AlterClusterConfigsRequest {
+        alter_configs: vec![PbAlterConfig {
+            config_key: key.into(),
+            config_value: value.map(Into::into),
+            op_type,
+        }],
+    };
+    client
+        .ask(alter("log.segment.file-size", Some("128 mb"), 0))
+        .await
+        .expect("may be changed");
+    for (key, value) in [
+        ("default.bucket.number", "7"),
+        ("nothing", "1"),
+        ("log.segment.file-size", "x"),
+    ] {
+        let refused = client.refusal(alter(key, Some(value), 0)).await;
+        assert_eq!(refused, ErrorCode::Config, "{key}");
+    }
+    let broker = broker.restart().await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let found = async |client: &mut Client| {
+        let answer = client.ask(DescribeClusterConfigsRequest {}).await;
+        let mut configs = answer.expect("settings").configs.into_iter();
+        let config = configs.find(|config| config.config_key == "log.segment.file-size");
+        let config = config.expect("a setting");
+        (config.config_value.expect("a value"), config.config_source)
+    };
+    let (value, source) = found(&mut client).await;
+    assert_eq!(source, "DYNAMIC_SERVER_CONFIG");
+    assert!(value.to_lowercase().starts_with("128 m"), "{value}");
+    // Kafka's name of the same setting.
+    client
+        .ask(alter("log.segment.bytes", None, 1))
+        .await
+        .expect("may be changed");
+    assert_eq!(found(&mut client).await.1, "INITIAL_SERVER_CONFIG");
+    broker.stop().await;
+}

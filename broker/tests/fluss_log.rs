@@ -427,3 +427,30 @@ async fn a_dropped_table_ends_its_readers() {
     );
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn a_request_for_more_than_any_table_has_is_refused_whole() {
+    let broker = TestBroker::start().await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let table = client.create_table(&path("t"), &log_table(1)).await;
+    let many = ListOffsetsRequest {
+        bucket_id: vec![0; 100_000],
+        ..offsets(1, table, None)
+    };
+    assert_eq!(client.refusal(many).await, ErrorCode::RecordTooLarge);
+    let mut many = fetch(table, 0, 0, 0);
+    let bucket = many.tables_req[0].buckets_req[0];
+    many.tables_req[0].buckets_req = vec![bucket; 100_000];
+    assert_eq!(client.refusal(many).await, ErrorCode::RecordTooLarge);
+    let again = MetadataRequest {
+        table_path: vec![path("t"); 200_000],
+        ..MetadataRequest::default()
+    };
+    let answer = client.ask(again).await.expect("metadata");
+    assert_eq!(
+        answer.table_metadata.len(),
+        1,
+        "the same table is told once"
+    );
+    broker.stop().await;
+}

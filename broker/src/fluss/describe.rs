@@ -6,7 +6,7 @@ use protocol::fluss::descriptor::TableDescriptor;
 use protocol::fluss::options::{format_duration, keys};
 use storage::catalog::{MapChanges, Origin, StringMap, Table};
 
-use crate::config::TopicConfig;
+use crate::tablets::Tablets;
 
 /// The custom property that shows the table's name on the Kafka wire. It is made when a table is
 /// described and never stored, so that a copied description claims nothing.
@@ -27,9 +27,10 @@ pub fn stored_descriptor(table: &Table) -> TableDescriptor {
 
 /// The table as clients see it: a topic of Kafka clients has its settings under Fluss's names, and
 /// every topic shows its name.
-pub fn shown_descriptor(table: &Table, settings: &TopicConfig) -> TableDescriptor {
+pub fn shown_descriptor(table: &Table, tablets: &Tablets) -> TableDescriptor {
     let mut shown = stored_descriptor(table);
     if table.origin != Origin::Fluss {
+        let settings = tablets.settings_of(table);
         let age = settings.retention_ms.filter(|_| settings.deletes);
         let age = age.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
         let mut fill = |key: &str, value: String| {

@@ -113,6 +113,7 @@ apis! {
     ListAcls: now handlers::acls::list,
     DropAcls: now handlers::acls::drop,
     AlterTable: later handlers::alter_table::handle,
+    AlterClusterConfigs: later handlers::alter_configs::handle,
     DescribeClusterConfigs: now handlers::cluster::describe_configs,
     GetTableStats: later handlers::table_stats::handle,
     AlterDatabase: later handlers::databases::alter,

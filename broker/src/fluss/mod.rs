@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod error;
 pub mod handlers;
 pub mod login;
+pub mod refusals;
 pub mod resolve;
 pub mod wire;
 

@@ -9,7 +9,7 @@ use storage::catalog::{CatalogView, Table, TablePath};
 
 use super::error::Failure;
 use crate::broker::Broker;
-use crate::tablets::OpenBucket;
+use crate::tablets::{OpenBucket, TabletError};
 
 /// The path of a message.
 pub fn path_of(path: &PbTablePath) -> TablePath {
@@ -54,14 +54,28 @@ pub fn tablet_id(table: i64, partition: Option<i64>, bucket: i32) -> TabletId {
     }
 }
 
+/// The most buckets that one request may name: what a client of a table with many partitions asks
+/// for, with some 200 bytes of answer for each.
+pub const BUCKETS_PER_REQUEST_MAX: usize = 1 << 16;
+
+/// Refuses a request that names more buckets than an answer is made for.
+pub fn check_bucket_count(count: usize) -> Result<(), Failure> {
+    if count <= BUCKETS_PER_REQUEST_MAX {
+        return Ok(());
+    }
+    let text = format!("{count} buckets in one request are more than {BUCKETS_PER_REQUEST_MAX}");
+    Err(Failure::new(ErrorCode::RecordTooLarge, text))
+}
+
 /// The open tablet of a bucket; opens it when it is not.
 pub async fn bucket(broker: &Broker, id: TabletId) -> Result<Arc<OpenBucket>, Failure> {
-    match broker.tablets.get_open(id) {
-        Some(bucket) => Ok(bucket),
-        None => broker
-            .tablets
-            .get(id)
-            .await
-            .map_err(|error| Failure::from(&error)),
+    if let Some(bucket) = broker.tablets.get_open(id) {
+        return Ok(bucket);
     }
+    let opened = match broker.catalog.view().has_tablet(id) {
+        true => broker.tablets.get(id).await,
+        // Told without a thread that may wait: clients may ask for many that are not.
+        false => Err(TabletError::Unknown(id)),
+    };
+    opened.map_err(|error| Failure::from(&error))
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::filter;
 use crate::fluss::error::Failure;
+use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
 use crate::tablets::OpenBucket;
@@ -60,12 +61,20 @@ pub async fn handle(
     context: &Context,
     request: FetchLogRequest,
 ) -> Result<Result<Vec<Bytes>, FrameTooLong>, Failure> {
+    let buckets = request
+        .tables_req
+        .iter()
+        .map(|table| table.buckets_req.len());
+    resolve::check_bucket_count(buckets.sum())?;
     let limits = limits(context, &request);
     let targets = resolve_all(context, request.tables_req).await;
     let pass = fetch(&targets, &limits).await;
+    let mut refusals = Refusals::new(context);
     let mut tables: Vec<FetchedTable> = Vec::new();
     for (target, bucket) in targets.iter().zip(pass.answers) {
-        note_failure(context, target, &bucket.answer);
+        if let Some(failure) = failure_of(&bucket.answer) {
+            refusals.note(tablet_id(target.table, &target.asked), &failure);
+        }
         match tables.last_mut() {
             Some(table) if table.table_id == target.table => table.buckets.push(bucket),
             _ => tables.push(FetchedTable {
@@ -269,18 +278,11 @@ fn refused(target: &Target, failure: Failure) -> FetchedBucket {
     }
 }
 
-/// Counts and logs the error of a bucket once, when it is answered.
-fn note_failure(context: &Context, target: &Target, answer: &PbFetchLogRespForBucket) {
-    let Some(code) = answer.error_code.and_then(ErrorCode::from_code) else {
-        return;
-    };
-    context.meter.failed(code.name(), 1);
-    let tablet = tablet_id(target.table, &target.asked);
-    let offset = target.asked.fetch_offset;
-    let cause = answer.error_message.as_deref();
-    if matches!(code, ErrorCode::LogStorage) {
-        tracing::warn!(client = %context.peer.address, %tablet, offset, cause, "a fetch failed");
-    } else {
-        tracing::info!(client = %context.peer.address, %tablet, offset, error = ?code, cause, "refused a fetch");
-    }
+/// Why a bucket is refused, if it is.
+fn failure_of(answer: &PbFetchLogRespForBucket) -> Option<Failure> {
+    let code = ErrorCode::from_code(answer.error_code?)?;
+    Some(Failure::new(
+        code,
+        answer.error_message.clone().unwrap_or_default(),
+    ))
 }

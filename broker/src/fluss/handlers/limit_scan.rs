@@ -4,9 +4,11 @@ use bytes::Bytes;
 use protocol::fluss::frame::FrameTooLong;
 use protocol::fluss::messages::{LimitScanRequest, LimitScanResponse};
 use protocol::fluss::records_answer::encode_limit_scan;
+use protocol::ids::TabletId;
 use storage::tablet::FlussRead;
 
 use crate::fluss::error::Failure;
+use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
 
@@ -15,7 +17,8 @@ pub async fn handle(
     context: &Context,
     request: LimitScanRequest,
 ) -> Result<Result<Vec<Bytes>, FrameTooLong>, Failure> {
-    let (answer, records) = match scan(context, &request).await {
+    let id = resolve::tablet_id(request.table_id, request.partition_id, request.bucket_id);
+    let (answer, records) = match scan(context, id, request.limit).await {
         Ok(records) => {
             let answer = LimitScanResponse {
                 is_log_table: Some(true),
@@ -24,8 +27,7 @@ pub async fn handle(
             (answer, Some(records))
         }
         Err(failure) => {
-            context.meter.failed(failure.code.name(), 1);
-            tracing::info!(client = %context.peer.address, table = request.table_id, cause = failure.message, "refused a limit scan");
+            Refusals::new(context).note(id, &failure);
             let answer = LimitScanResponse {
                 error_code: Some(failure.code.code()),
                 error_message: Some(failure.message),
@@ -37,13 +39,12 @@ pub async fn handle(
     Ok(encode_limit_scan(context.request_id, answer, records))
 }
 
-async fn scan(context: &Context, request: &LimitScanRequest) -> Result<Vec<Bytes>, Failure> {
+async fn scan(context: &Context, id: TabletId, limit: i32) -> Result<Vec<Bytes>, Failure> {
     let broker = context.broker();
-    let id = resolve::tablet_id(request.table_id, request.partition_id, request.bucket_id);
     let bucket = resolve::bucket(broker, id).await?;
     let watermarks = bucket.tablet.watermarks();
     let end = watermarks.last_stable.min(watermarks.high_watermark);
-    let rows = (end - watermarks.log_start).min(i64::from(request.limit.max(0)));
+    let rows = (end - watermarks.log_start).min(i64::from(limit.max(0)));
     if rows <= 0 {
         return Ok(Vec::new());
     }

@@ -9,6 +9,7 @@ use protocol::fluss::messages::{
 use protocol::ids::{LeaderEpoch, Offset};
 
 use crate::fluss::error::Failure;
+use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
 use crate::tablets::OpenBucket;
@@ -29,7 +30,9 @@ pub async fn handle(
     context: &Context,
     request: ListOffsetsRequest,
 ) -> Result<ListOffsetsResponse, Failure> {
+    resolve::check_bucket_count(request.bucket_id.len())?;
     let wanted = wanted(context, &request);
+    let mut refusals = Refusals::new(context);
     let mut buckets_resp = Vec::with_capacity(request.bucket_id.len());
     for bucket_id in request.bucket_id {
         let id = resolve::tablet_id(request.table_id, request.partition_id, bucket_id);
@@ -45,8 +48,7 @@ pub async fn handle(
                 ..PbListOffsetsRespForBucket::default()
             },
             Err(failure) => {
-                context.meter.failed(failure.code.name(), 1);
-                tracing::info!(client = %context.peer.address, tablet = %id, cause = failure.message, "refused to list an offset");
+                refusals.note(id, &failure);
                 PbListOffsetsRespForBucket {
                     bucket_id,
                     error_code: Some(failure.code.code()),

@@ -1,6 +1,8 @@
 //! GET_METADATA (1012): the servers, and the buckets of the tables and partitions that are asked
 //! for. Never more than that: clients fail on a partition whose table they do not know.
 
+use std::collections::HashSet;
+
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{
     MetadataRequest, MetadataResponse, PbBucketMetadata, PbPartitionMetadata, PbPhysicalTablePath,
@@ -14,6 +16,28 @@ use crate::fluss::describe::shown_descriptor;
 use crate::fluss::error::Failure;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
+
+/// The largest answer.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// What a table or partition takes beside its description and its buckets.
+const ENTRY_BYTES: usize = 256;
+/// What a bucket takes.
+const BUCKET_BYTES: usize = 96;
+
+/// What is left of the answer.
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, description_bytes: usize, buckets: usize) -> Result<(), Failure> {
+        let bytes = ENTRY_BYTES + description_bytes + buckets * BUCKET_BYTES;
+        let left = self.0.checked_sub(bytes).ok_or_else(|| {
+            let text = format!("metadata of more than {ANSWER_BYTES_MAX} bytes is asked for");
+            Failure::new(ErrorCode::RecordTooLarge, text)
+        })?;
+        self.0 = left;
+        Ok(())
+    }
+}
 
 /// Answers with this server in both roles, at the address of the listener that the client uses.
 pub fn handle(context: &Context, request: MetadataRequest) -> Result<MetadataResponse, Failure> {
@@ -36,14 +60,21 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Result<MetadataRes
         table_metadata: Vec::with_capacity(request.table_path.len()),
         partition_metadata: Vec::new(),
     };
+    let mut room = Room(ANSWER_BYTES_MAX);
+    // A request is small, but may name the same large table again and again.
+    let mut tables = HashSet::new();
     for path in &request.table_path {
         let table = resolve::table(&view, path)?;
-        response
-            .table_metadata
-            .push(table_metadata(broker, path, table));
+        if !tables.insert(table.id) {
+            continue;
+        }
+        let metadata = table_metadata(broker, path, table);
+        room.take(metadata.table_json.len(), metadata.bucket_metadata.len())?;
+        response.table_metadata.push(metadata);
     }
     for path in &request.partitions_path {
         let partition = partition_by_path(&view, path)?;
+        room.take(partition.values.len(), partition.bucket_count as usize)?;
         response
             .partition_metadata
             .push(partition_metadata(broker, partition));
@@ -53,6 +84,7 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Result<MetadataRes
             let text = format!("partition {id} does not exist");
             Failure::new(ErrorCode::PartitionNotExists, text)
         })?;
+        room.take(partition.values.len(), partition.bucket_count as usize)?;
         response
             .partition_metadata
             .push(partition_metadata(broker, partition));
@@ -66,7 +98,7 @@ fn table_metadata(broker: &Broker, path: &PbTablePath, table: &Table) -> PbTable
     } else {
         table.bucket_count
     };
-    let described = shown_descriptor(table, &broker.tablets.settings_of(table));
+    let described = shown_descriptor(table, &broker.tablets);
     PbTableMetadata {
         table_path: path.clone(),
         table_id: table.id.value(),

@@ -2,6 +2,7 @@
 //! its family.
 
 pub mod acls;
+pub mod alter_configs;
 pub mod alter_table;
 pub mod cluster;
 pub mod create_table;

@@ -9,11 +9,9 @@ use bytes::Bytes;
 use protocol::batch::{BatchFormat, UnassignedBatch};
 use protocol::fluss::batch::{InvalidBatch, Limits, ValidateContext, Validator};
 use protocol::fluss::error::ErrorCode;
-use protocol::fluss::messages::{
-    PbProduceLogReqForBucket, PbProduceLogRespForBucket, ProduceLogRequest, ProduceLogResponse,
-};
+use protocol::fluss::messages::{PbProduceLogRespForBucket, ProduceLogRequest, ProduceLogResponse};
 use protocol::fluss::options::LogFormat;
-use protocol::ids::{BucketId, SchemaId};
+use protocol::ids::{BucketId, SchemaId, TablePartitionId, TabletId};
 use protocol::raw;
 use storage::catalog::{Origin, TableKind};
 use storage::log::{Append, AppendTicket, Until};
@@ -21,6 +19,7 @@ use storage::tablet::TableShape;
 use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
+use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
 use crate::tablets::OpenBucket;
@@ -31,15 +30,13 @@ const INLINE_BYTES_MAX: usize = 32 << 10;
 
 /// A produce request whose batches are queued.
 pub struct Queued {
-    table: i64,
     until: Until,
     deadline: Instant,
     buckets: Vec<Bucket>,
 }
 
 struct Bucket {
-    partition_id: Option<i64>,
-    bucket_id: i32,
+    id: TabletId,
     outcome: Result<AppendTicket, Failure>,
 }
 
@@ -49,6 +46,7 @@ pub async fn start(context: &Context, request: ProduceLogRequest) -> Result<Queu
         let text = format!("acks is {}, and must be -1, 0 or 1", request.acks);
         return Err(Failure::new(ErrorCode::InvalidRequiredAcks, text));
     }
+    resolve::check_bucket_count(request.buckets_req.len())?;
     let until = if request.acks == -1 {
         Until::Durable
     } else {
@@ -56,30 +54,24 @@ pub async fn start(context: &Context, request: ProduceLogRequest) -> Result<Queu
     };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut queued = Queued {
-        table: request.table_id,
         until,
         deadline: Instant::now() + timeout,
         buckets: Vec::with_capacity(request.buckets_req.len()),
     };
     for asked in request.buckets_req {
-        let (partition_id, bucket_id) = (asked.partition_id, asked.bucket_id);
-        let outcome = queue(context, request.table_id, asked, until).await;
-        queued.buckets.push(Bucket {
-            partition_id,
-            bucket_id,
-            outcome,
-        });
+        let id = resolve::tablet_id(request.table_id, asked.partition_id, asked.bucket_id);
+        let outcome = queue(context, id, asked.records, until).await;
+        queued.buckets.push(Bucket { id, outcome });
     }
     Ok(queued)
 }
 
 async fn queue(
     context: &Context,
-    table: i64,
-    asked: PbProduceLogReqForBucket,
+    id: TabletId,
+    records: Bytes,
     until: Until,
 ) -> Result<AppendTicket, Failure> {
-    let id = resolve::tablet_id(table, asked.partition_id, asked.bucket_id);
     let bucket = resolve::bucket(context.broker(), id).await?;
     check_writable(&bucket)?;
     if until == Until::Durable && bucket.settings.insync_replicas_min > 1 {
@@ -89,7 +81,7 @@ async fn queue(
         );
         return Err(Failure::new(ErrorCode::NotEnoughReplicas, text));
     }
-    let batches = validated(bucket.tablet.shape(), id.bucket, asked.records).await;
+    let batches = validated(bucket.tablet.shape(), id.bucket, records).await;
     let batches = batches.map_err(|error| Failure::from(&error))?;
     if batches.is_empty() {
         return Err(Failure::new(ErrorCode::CorruptRecord, "no record batch"));
@@ -155,12 +147,12 @@ fn validate(
 impl Queued {
     /// Waits for the logs and builds the answer.
     pub async fn answer(self, context: &Context) -> ProduceLogResponse {
+        let mut refusals = Refusals::new(context);
         let mut buckets_resp = Vec::with_capacity(self.buckets.len());
         for bucket in self.buckets {
-            let (partition_id, bucket_id) = (bucket.partition_id, bucket.bucket_id);
             let answer = PbProduceLogRespForBucket {
-                partition_id,
-                bucket_id,
+                partition_id: bucket.id.table_partition.map(TablePartitionId::value),
+                bucket_id: bucket.id.bucket.value(),
                 ..PbProduceLogRespForBucket::default()
             };
             let written = match bucket.outcome {
@@ -173,7 +165,7 @@ impl Queued {
                     ..answer
                 },
                 Err(failure) => {
-                    log_refusal(context, self.table, &answer, &failure);
+                    refusals.note(bucket.id, &failure);
                     PbProduceLogRespForBucket {
                         error_code: Some(failure.code.code()),
                         error_message: Some(failure.message),
@@ -204,22 +196,4 @@ async fn written(ticket: AppendTicket, until: Until, deadline: Instant) -> Resul
             "the server stops",
         )),
     }
-}
-
-fn log_refusal(
-    context: &Context,
-    table: i64,
-    bucket: &PbProduceLogRespForBucket,
-    failure: &Failure,
-) {
-    context.meter.failed(failure.code.name(), 1);
-    tracing::info!(
-        client = %context.peer.address,
-        table,
-        partition = bucket.partition_id,
-        bucket = bucket.bucket_id,
-        error = ?failure.code,
-        cause = failure.message,
-        "refused a produced batch"
-    );
 }

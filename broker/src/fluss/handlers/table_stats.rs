@@ -5,6 +5,7 @@ use protocol::fluss::messages::{
 };
 
 use crate::fluss::error::Failure;
+use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
 
@@ -13,6 +14,8 @@ pub async fn handle(
     context: &Context,
     request: GetTableStatsRequest,
 ) -> Result<GetTableStatsResponse, Failure> {
+    resolve::check_bucket_count(request.buckets_req.len())?;
+    let mut refusals = Refusals::new(context);
     let mut buckets_resp = Vec::with_capacity(request.buckets_req.len());
     for asked in request.buckets_req {
         let id = resolve::tablet_id(request.table_id, asked.partition_id, asked.bucket_id);
@@ -24,7 +27,7 @@ pub async fn handle(
         match resolve::bucket(context.broker(), id).await {
             Ok(bucket) => answer.row_count = Some(bucket.tablet.row_count()),
             Err(failure) => {
-                context.meter.failed(failure.code.name(), 1);
+                refusals.note(id, &failure);
                 answer.error_code = Some(failure.code.code());
                 answer.error_message = Some(failure.message);
             }

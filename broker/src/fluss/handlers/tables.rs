@@ -108,7 +108,7 @@ pub fn info(
     let broker = context.broker();
     let view = broker.catalog.view();
     let table = resolve::table(&view, &request.table_path)?;
-    let described = shown_descriptor(table, &broker.tablets.settings_of(table));
+    let described = shown_descriptor(table, &broker.tablets);
     Ok(GetTableInfoResponse {
         table_id: table.id.value(),
         schema_id: table.schema().id.value().into(),
