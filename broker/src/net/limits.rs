@@ -22,7 +22,7 @@ pub struct NetworkLimits {
     /// A connection without a request for so long is closed. `None`: never.
     pub idle_max: Option<Duration>,
     /// A frame that has begun must be complete after this time, plus one second for each
-    /// [`FRAME_RATE_MIN`] bytes of it that have arrived.
+    /// `FRAME_RATE_MIN` bytes of it that have arrived.
     pub frame_timeout: Duration,
     /// A client that takes none of its answer for so long is disconnected.
     pub write_timeout: Duration,
