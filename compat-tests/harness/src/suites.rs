@@ -158,6 +158,27 @@ pub const ALL: &[Suite] = &[
         Runner::Cargo("vltava-compat-fluss-rust"),
         29,
     ),
+    suite(
+        "fluss-python",
+        "pyfluss 1.0.0",
+        Wires::Fluss,
+        Runner::Pytest("test_fluss.py"),
+        12,
+    ),
+    suite(
+        "fluss-java-1.0",
+        "fluss-client 1.0.0",
+        Wires::Fluss,
+        maven("fluss-1.0", "*Test"),
+        18,
+    ),
+    suite(
+        "fluss-java-0.9",
+        "fluss-client 0.9.1",
+        Wires::Fluss,
+        maven("fluss-0.9", "*Test"),
+        18,
+    ),
     Suite {
         own_server: true,
         limit: Duration::from_secs(900),
