@@ -4,7 +4,6 @@
 
 mod common;
 
-use bytes::Bytes;
 use common::TestBroker;
 use common::kafka::{KafkaClient, text};
 use kafka_protocol::ResponseError;
@@ -66,7 +65,7 @@ async fn produce(client: &mut KafkaClient, topic: &str, times: &[i64]) -> i64 {
     for (delta, time) in (0..).zip(times) {
         builder.append(delta, *time, None, Some(b"value"), []);
     }
-    let data = PartitionProduceData::default().with_records(Some(Bytes::from(builder.finish())));
+    let data = PartitionProduceData::default().with_records(Some(builder.finish()));
     let topic = TopicProduceData::default()
         .with_name(name(topic))
         .with_partition_data(vec![data]);
