@@ -82,8 +82,13 @@ impl Values {
 /// Encodes `records` values as one batch.
 pub fn encode(values: &mut Values, records: usize, codec: Codec, now_ms: i64) -> Outcome<Batch> {
     let mut body = Vec::new();
+    let mut delta_ms = 0;
     for index in 0..records {
-        record(&mut body, index, &values.next_value());
+        // Records come some milliseconds apart: their times are not one value.
+        if index > 0 {
+            delta_ms += (values.random() % 4) as i64;
+        }
+        record(&mut body, index, delta_ms, &values.next_value());
     }
     let body = match codec {
         Codec::None => body,
@@ -97,7 +102,7 @@ pub fn encode(values: &mut Values, records: usize, codec: Codec, now_ms: i64) ->
     bytes[ATTRIBUTES_AT + 1] = if codec == Codec::Lz4 { 3 } else { 0 };
     bytes[23..27].copy_from_slice(&i32::try_from(records - 1)?.to_be_bytes());
     bytes[27..35].copy_from_slice(&now_ms.to_be_bytes());
-    bytes[35..43].copy_from_slice(&now_ms.to_be_bytes());
+    bytes[35..43].copy_from_slice(&(now_ms + delta_ms).to_be_bytes());
     bytes[43..57].fill(0xff);
     bytes[COUNT_AT..HEADER].copy_from_slice(&i32::try_from(records)?.to_be_bytes());
     bytes.extend(body);
@@ -110,9 +115,9 @@ pub fn encode(values: &mut Values, records: usize, codec: Codec, now_ms: i64) ->
     })
 }
 
-fn record(out: &mut Vec<u8>, index: usize, value: &[u8]) {
+fn record(out: &mut Vec<u8>, index: usize, delta_ms: i64, value: &[u8]) {
     let mut body = vec![0];
-    varint(&mut body, 0);
+    varint(&mut body, delta_ms);
     varint(&mut body, index as i64);
     varint(&mut body, -1);
     varint(&mut body, value.len() as i64);
