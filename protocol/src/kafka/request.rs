@@ -114,6 +114,9 @@ impl RequestFrame {
 
     /// Decodes the body, whose memory besides the frame may be `decoded_bytes_max` bytes.
     ///
+    /// Bytes behind the message are passed over, as Kafka does: librdkafka leaves three there when
+    /// it asks for the metadata of all topics in version 9 or later.
+    ///
     /// # Panics
     /// When `M` is not the request of this frame's API: a mistake of the dispatch.
     pub fn decode<M: Request>(&self, decoded_bytes_max: usize) -> Result<M, RequestError> {
@@ -124,8 +127,8 @@ impl RequestFrame {
             "the dispatch decodes a request as what it is"
         );
         let shape = Shape::of_request(api).expect("every API of the table has a shape");
-        shape
-            .walk(version, &self.body, decoded_bytes_max)
+        let trailing = shape
+            .walk_prefix(version, &self.body, decoded_bytes_max)
             .map_err(|source| RequestError::Shape {
                 api,
                 version,
@@ -138,9 +141,10 @@ impl RequestFrame {
         };
         let mut body = self.body.clone();
         let message = M::decode(&mut body, version).map_err(|e| broken(e.to_string()))?;
-        // The same fact on a second path: the walk has found the message to be all there is.
-        if !body.is_empty() {
-            return Err(broken(format!("{} bytes follow the message", body.len())));
+        // The same fact on a second path: the walk has found where the message ends.
+        if body.len() != trailing {
+            let (left, walked) = (body.len(), trailing);
+            return Err(broken(format!("{left} bytes are left instead of {walked}")));
         }
         Ok(message)
     }

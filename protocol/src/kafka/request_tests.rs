@@ -114,6 +114,18 @@ fn what_is_not_served_is_refused() {
 }
 
 #[test]
+fn bytes_behind_a_message_are_passed_over() {
+    // All topics, as librdkafka asks: null, both flags, no tagged fields, and what it left over.
+    let mut body = vec![0, 0, 0, 0];
+    body.extend_from_slice(&[1, 0, 0]);
+    let mut bytes = vec![0, 3, 0, 13, 0, 0, 0, 7, 0, 1, b'c', 0];
+    bytes.extend_from_slice(&body);
+    let frame = RequestFrame::read(bytes.into()).unwrap();
+    let request: MetadataRequest = frame.decode(DECODED_BYTES_MAX).unwrap();
+    assert_eq!(request.topics, None);
+}
+
+#[test]
 fn a_hostile_count_is_refused() {
     let mut bytes = frame(
         ApiKey::Metadata,

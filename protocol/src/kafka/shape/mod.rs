@@ -179,7 +179,7 @@ impl Shape {
         }
     }
 
-    /// Walks a message that other bytes may follow; see [`Shape::walk`].
+    /// Walks a message that other bytes may follow, and returns how many do; see [`Shape::walk`].
     pub fn walk_prefix(
         &'static self,
         version: i16,
@@ -187,7 +187,7 @@ impl Shape {
         decoded_bytes_max: usize,
     ) -> Result<usize, ShapeError> {
         self.walk_some(version, bytes, decoded_bytes_max)
-            .map(|(memory, _)| memory)
+            .map(|(_, rest)| rest.len())
     }
 
     fn walk_some<'a>(
