@@ -3,7 +3,7 @@
 use arrow::array::{Array, Int32Array, Int64Array, StringArray, record_batch};
 use fluss::client::{EARLIEST_OFFSET, FlussTable};
 use fluss::metadata::{
-    BucketStatsRequest, DataTypes, LogFormat, PartitionSpec, Schema, TableBucket,
+    BucketStatsRequest, DataTypes, PartitionSpec, Schema, TableBucket,
 };
 use fluss::row::{Date, Datum, Decimal, GenericRow, InternalRow, Time, TimestampLtz, TimestampNtz};
 use fluss::rpc::message::OffsetSpec;
@@ -123,33 +123,6 @@ async fn rows_come_back_with_their_offsets() {
         .map(|id| (i64::from(id), (id, id % 7 == 0)))
         .collect();
     assert_eq!(found, wanted);
-}
-
-#[tokio::test]
-async fn indexed_rows_get_offsets() {
-    // fluss-rs 1.0.0 writes this format and does not scan it; the Java suites read it back.
-    let client = Client::open().await;
-    let path = client.table(small().log_format(LogFormat::INDEXED)).await;
-    let table = client.open_table(&path).await;
-    let writer = table
-        .new_append()
-        .expect("append")
-        .create_writer()
-        .expect("a writer");
-    for id in 0..30 {
-        let mut row = GenericRow::new(3);
-        row.set_field(0, id);
-        row.set_field(1, "v");
-        row.set_field(2, i64::MAX);
-        writer.append(&row).expect("queued");
-    }
-    writer.flush().await.expect("acknowledged");
-    let latest = client
-        .admin
-        .list_offsets(&path, &[0], OffsetSpec::Latest)
-        .await
-        .expect("an answer");
-    assert_eq!(latest[&0], 30);
 }
 
 #[tokio::test]
