@@ -2,9 +2,7 @@
 
 use arrow::array::{Array, Int32Array, Int64Array, StringArray, record_batch};
 use fluss::client::{EARLIEST_OFFSET, FlussTable};
-use fluss::metadata::{
-    BucketStatsRequest, DataTypes, PartitionSpec, Schema, TableBucket,
-};
+use fluss::metadata::{BucketStatsRequest, DataTypes, PartitionSpec, Schema, TableBucket};
 use fluss::row::{Date, Datum, Decimal, GenericRow, InternalRow, Time, TimestampLtz, TimestampNtz};
 use fluss::rpc::message::OffsetSpec;
 use std::collections::HashMap;
