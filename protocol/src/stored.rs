@@ -9,6 +9,7 @@ use crate::batch::BatchFormat;
 
 const KAFKA_HEADER: usize = 61;
 const KAFKA_LEADER_EPOCH: usize = 12;
+const KAFKA_MAGIC: usize = 16;
 const KAFKA_CRC: usize = 17;
 const KAFKA_ATTRIBUTES: usize = 21;
 const KAFKA_MAX_TIMESTAMP: usize = 35;
@@ -29,13 +30,15 @@ pub struct Assigned {
     pub commit_time: i64,
 }
 
-/// True when the batch is as long as it says and its CRC-32C holds.
+/// True when the batch is as long as it says, of a known magic, and its CRC-32C holds.
 pub fn crc_holds(format: BatchFormat, batch: &[u8]) -> bool {
     if format == BatchFormat::Kafka {
         if batch.len() < KAFKA_HEADER || i64::from(be_i32(batch, 8)) + 12 != batch.len() as i64 {
             return false;
         }
-        be_i32(batch, KAFKA_CRC) as u32 == crc32c::crc32c(&batch[KAFKA_CRC + 4..])
+        // The CRC does not cover the magic, and no other one is ever stored.
+        batch[KAFKA_MAGIC] == 2
+            && be_i32(batch, KAFKA_CRC) as u32 == crc32c::crc32c(&batch[KAFKA_CRC + 4..])
     } else {
         let Some(crc_at) = fluss_crc_position(batch) else {
             return false;

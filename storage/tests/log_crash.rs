@@ -19,7 +19,8 @@ use protocol::ids::{LeaderEpoch, Offset};
 use storage::env::Randomness;
 use storage::env::simulated::{SeededRandomness, Simulation};
 use storage::log::{
-    Append, AppendError, FlushMode, Log, LogConfig, LogContext, OfflineCause, ReadRange,
+    Append, AppendError, Expected, FlushMode, Log, LogConfig, LogContext, OfflineCause, ReadRange,
+    Severity, verify,
 };
 
 const DIRECTORY: &str = "/data/logs/1/0";
@@ -232,12 +233,40 @@ impl World {
             log.offline_cause()
         );
         self.check(log);
+        self.check_files(false);
         (self.log_start, self.log_start_tried) = (w.log_start, w.log_start);
         self.model.retain(|base, _| *base < w.log_end);
         self.next_sequence = self.last_sequence_of(log);
         self.check_producers(log);
         self.check_times(log);
         self.promised_end = w.high_watermark;
+    }
+
+    /// The offline check agrees: no crash damages a log, and none is torn after recovery.
+    fn check_files(&self, may_be_torn: bool) {
+        let disk = self.simulation.env().disk;
+        let directory = Path::new(DIRECTORY);
+        if !disk.exists(directory).is_ok_and(|there| there) {
+            return;
+        }
+        let expected = Expected {
+            tablet: Some(tablet()),
+            epoch: Some(LeaderEpoch::new(self.epoch)),
+        };
+        let verified = match verify(&*disk, directory, expected) {
+            Err(_) if self.simulation.disk.power_is_off() => return,
+            verified => verified.unwrap(),
+        };
+        let wrong: Vec<_> = verified
+            .findings
+            .iter()
+            .filter(|f| match f.severity {
+                Severity::Damage => true,
+                Severity::Torn => !may_be_torn,
+                Severity::Derived => false,
+            })
+            .collect();
+        assert!(wrong.is_empty(), "seed {}: {wrong:?}", self.seed);
     }
 
     /// The newest batches of the producer are known as duplicates, at their old offsets.
@@ -334,6 +363,7 @@ impl World {
     /// Opens the log after a crash, often crashing again during or right after recovery.
     fn reopen(&mut self) -> Log {
         loop {
+            self.check_files(true);
             if self.random.once_in(2) {
                 self.simulation.disk.cut_power_after(self.random.below(15));
             }

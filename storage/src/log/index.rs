@@ -233,6 +233,12 @@ impl SparseIndex {
         })
     }
 
+    /// True when the file of a closed segment seems whole: there is a footer, whatever it says.
+    pub(super) fn has_footer(bytes: &[u8]) -> bool {
+        let footer = bytes.len().checked_sub(FOOTER_LENGTH);
+        footer.is_some_and(|at| bytes[at..].starts_with(&FOOTER_MAGIC))
+    }
+
     /// Reads the first `count` entries of the file of a segment that was still growing; `None`
     /// when they are not those that the checkpoint noted.
     pub(super) fn decode_growing(

@@ -31,6 +31,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 mod times;
+mod verify;
 mod watermark;
 
 pub use check::{Finding, LogCheck, check};
@@ -46,4 +47,5 @@ pub use read::{FrameRun, ReadRange};
 pub use retention::Removed;
 pub use scan::{FrameScanner, Step};
 pub use segment::{OpenFiles, Segment, SegmentHeader, base_of_file_name};
+pub use verify::{Expected, Finding, Severity, Verified, verify};
 pub use watermark::DataSignal;
