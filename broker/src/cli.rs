@@ -20,7 +20,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration, 3 the data directory \
-cannot be used, 4 a port cannot be had.";
+cannot be used, 4 a port cannot be had, 5 the checked data is damaged.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -50,9 +50,9 @@ pub enum Command {
         segment: PathBuf,
     },
 
-    /// Verify every log of a data directory that no broker has open; change nothing.
+    /// Verify the catalog and every log of a data directory that no broker has open.
     ///
-    /// All frames are read from the first byte, with all checksums. Ends with exit code 1 when
+    /// All frames are read from the first byte, with all checksums. Ends with exit code 5 when
     /// acknowledged records are damaged or missing. The torn tail of a crash is named and is no
     /// failure: the next start cuts it.
     Check {

@@ -21,6 +21,7 @@ const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 const NO_DATA_DIR: u8 = 3;
 const NO_PORT: u8 = 4;
+const DAMAGED: u8 = 5;
 
 /// As shells report a process that a signal ended.
 const ENDED_BY_SECOND_SIGNAL: i32 = 130;
@@ -120,13 +121,17 @@ fn dump(segment: &Path) -> Result<(), Box<dyn Error>> {
 fn check(data_dir: &Path) -> Result<(), Box<dyn Error>> {
     // The claim keeps a broker from writing meanwhile.
     let data_dir = DataDir::claim_existing(data_dir).map_err(StartError::from)?;
-    let disk = Env::real().disk;
-    let report = tools::check(&*disk, data_dir.path(), &mut io::stdout().lock())?;
+    let report = tools::check(&Env::real(), data_dir.path(), &mut io::stdout().lock())?;
     match report.damaged {
         0 => Ok(()),
-        damaged => Err(format!("{damaged} of {} logs are damaged", report.logs).into()),
+        damaged => Err(Damaged(damaged).into()),
     }
 }
+
+/// What `check` ends with when not everything is sound.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} damaged, see above")]
+struct Damaged(usize);
 
 #[expect(
     clippy::disallowed_methods,
@@ -172,6 +177,9 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
 fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     if error.is::<ConfigError>() {
         return WRONG_USAGE;
+    }
+    if error.is::<Damaged>() {
+        return DAMAGED;
     }
     match error.downcast_ref::<StartError>() {
         Some(StartError::DataDir(_) | StartError::Assemble(_)) => NO_DATA_DIR,

@@ -1,10 +1,14 @@
-//! `vltava check`: verifies every log of a data directory from its first byte.
+//! `vltava check`: verifies every log of a data directory from its first byte, and its catalog.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use storage::env::Disk;
-use storage::log::{LogCheck, LogError, base_of_file_name};
+use protocol::ids::{TableId, TablePartitionId};
+use storage::catalog::store::StoreError;
+use storage::catalog::store::redb::{FILE_NAME, RedbStore};
+use storage::catalog::{Catalog, CatalogSettings, CatalogView, OpenCatalogError};
+use storage::env::{Disk, Env};
+use storage::log::{Expected, Finding, Severity, Verified, base_of_file_name, verify};
 
 /// Directories below the data directory are followed so deep; logs lie higher.
 const DEPTH_MAX: usize = 8;
@@ -20,9 +24,6 @@ pub enum CheckError {
         /// The cause.
         source: io::Error,
     },
-    /// A log cannot be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
     /// Nobody takes the lines.
     #[error("cannot write")]
     Output(#[source] io::Error),
@@ -37,27 +38,62 @@ pub struct Report {
     pub frames: u64,
     /// Bytes of segment files.
     pub bytes: u64,
-    /// Logs in which acknowledged records are damaged or missing.
+    /// Logs in which acknowledged records are damaged or missing, and the catalog where it does
+    /// not open.
     pub damaged: usize,
     /// Logs with a tail that a crash has left, which the next start cuts.
     pub torn: usize,
 }
 
-/// Checks all logs below `directory` and writes a line for each to `out`, then the totals. Nothing
-/// is changed; no broker may have the directory open.
-pub fn check(disk: &dyn Disk, directory: &Path, out: &mut dyn Write) -> Result<Report, CheckError> {
+/// Checks the catalog and all logs below `directory` and writes a line for each to `out`, with the
+/// findings below it, then the totals. No log is changed; a catalog that was not closed is brought
+/// to its last commit, as the next start would do. No broker may have the directory open.
+pub fn check(env: &Env, directory: &Path, out: &mut dyn Write) -> Result<Report, CheckError> {
     let mut report = Report::default();
-    for log in logs(disk, directory)? {
-        let found = storage::log::check(disk, &log)?;
+    let mut epoch = None;
+    let catalog = match open_catalog(env, directory) {
+        Ok(None) => None,
+        Ok(Some(catalog)) => {
+            let tables = catalog.view().tables().count();
+            writeln!(out, "catalog: sound, {tables} tables").map_err(CheckError::Output)?;
+            epoch = Some(catalog.broker_epoch());
+            Some(catalog.view())
+        }
+        Err(error) => {
+            report.damaged += 1;
+            writeln!(out, "catalog: DAMAGED, {error}").map_err(CheckError::Output)?;
+            None
+        }
+    };
+    let expected = Expected {
+        tablet: None,
+        epoch,
+    };
+    for log in logs(&*env.disk, directory)? {
         let name = log.strip_prefix(directory).unwrap_or(&log);
-        show(name, &found, out).map_err(CheckError::Output)?;
+        if catalog.as_ref().is_some_and(|view| is_dropped(view, name)) {
+            writeln!(out, "{}: left over of a dropped table", name.display())
+                .map_err(CheckError::Output)?;
+            continue;
+        }
         report.logs += 1;
+        let found = match verify(&*env.disk, &log, expected) {
+            Ok(found) => found,
+            // What cannot be read is as good as damaged; the other logs are checked all the same.
+            Err(error) => {
+                report.damaged += 1;
+                writeln!(out, "{}: DAMAGED, {error}", name.display())
+                    .map_err(CheckError::Output)?;
+                continue;
+            }
+        };
+        show(name, &found, out).map_err(CheckError::Output)?;
         report.frames += found.frames;
         report.bytes += found.bytes;
-        match found.finding {
-            Some(finding) if finding.is_damage => report.damaged += 1,
-            Some(_) => report.torn += 1,
-            None => {}
+        if found.is_damaged() {
+            report.damaged += 1;
+        } else if is_torn(&found) {
+            report.torn += 1;
         }
     }
     let Report {
@@ -75,32 +111,87 @@ pub fn check(disk: &dyn Disk, directory: &Path, out: &mut dyn Write) -> Result<R
     Ok(report)
 }
 
-fn show(name: &Path, log: &LogCheck, out: &mut dyn Write) -> io::Result<()> {
-    let verdict = match &log.finding {
-        None => "sound",
-        Some(finding) if finding.is_damage => "DAMAGED",
-        Some(_) => "torn tail",
+/// Why the catalog does not open.
+#[derive(Debug, thiserror::Error)]
+enum CatalogError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Catalog(#[from] OpenCatalogError),
+}
+
+/// The catalog; `None` when the directory was never served from.
+fn open_catalog(env: &Env, directory: &Path) -> Result<Option<Catalog>, CatalogError> {
+    let directory = directory.join("catalog");
+    let is_there = env.disk.exists(&directory.join(FILE_NAME));
+    if !is_there.map_err(StoreError::from)? {
+        return Ok(None);
+    }
+    let store = RedbStore::open(&*env.disk, &directory)?;
+    let settings = CatalogSettings::default();
+    Ok(Some(Catalog::open(Box::new(store), env.clone(), settings)?))
+}
+
+/// True for the log of a table or table partition that the catalog does not know: its files were
+/// about to be deleted. `log` is such as `logs/7/0` or `logs/7/p3/0`.
+fn is_dropped(catalog: &CatalogView, log: &Path) -> bool {
+    let mut parts = log.iter().skip(1).filter_map(|part| part.to_str());
+    let (table, below) = (parts.next(), parts.next());
+    let number = |text: &str| text.parse::<i64>().ok();
+    let Some(table) = table.and_then(number) else {
+        return false;
+    };
+    let partition = below
+        .and_then(|name| name.strip_prefix('p'))
+        .and_then(number);
+    let has_partition = |id| catalog.partition(TablePartitionId::new(id)).is_some();
+    catalog.table(TableId::new(table)).is_none() || !partition.is_none_or(has_partition)
+}
+
+fn is_torn(log: &Verified) -> bool {
+    log.findings.iter().any(|f| f.severity == Severity::Torn)
+}
+
+fn show(name: &Path, log: &Verified, out: &mut dyn Write) -> io::Result<()> {
+    let verdict = match log {
+        log if log.is_damaged() => "DAMAGED",
+        log if is_torn(log) => "torn tail",
+        _ => "sound",
     };
     writeln!(
         out,
         "{}: {verdict}, offsets {}..{} synced to {}, {} frames in {} segments, {} bytes",
         name.display(),
-        log.start,
-        log.end,
+        log.log_start,
+        log.log_end,
         log.synced_end,
         log.frames,
         log.segments,
         log.bytes
     )?;
-    if let Some(finding) = &log.finding {
-        let (path, position) = (finding.path.display(), finding.position);
-        writeln!(
-            out,
-            "  {path} at {position}: {}, offset {}",
-            finding.what, finding.offset
-        )?;
+    for finding in &log.findings {
+        show_finding(finding, out)?;
     }
-    Ok(())
+    match log.findings_left_out {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more"),
+    }
+}
+
+fn show_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "  {}", finding.path.display())?;
+    if let Some(position) = finding.position {
+        write!(out, " at {position}")?;
+    }
+    write!(out, ": {}", finding.what)?;
+    if let Some(offset) = finding.offset {
+        write!(out, ", offset {offset}")?;
+    }
+    match finding.severity {
+        Severity::Damage => writeln!(out),
+        Severity::Torn => writeln!(out, " (the next start cuts it)"),
+        Severity::Derived => writeln!(out, " (it is built again when it is needed)"),
+    }
 }
 
 /// The directories that hold segment files, sorted.
@@ -112,10 +203,11 @@ fn logs(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>, CheckError> {
             path: path.clone(),
             source,
         })?;
-        let is_segment = |name: &str| base_of_file_name(name).is_some();
+        // A log whose segments are all gone still has its checkpoint.
+        let is_log = |name: &str| base_of_file_name(name).is_some() || name == "checkpoint";
         if entries
             .iter()
-            .any(|entry| !entry.is_directory && is_segment(&entry.name))
+            .any(|entry| !entry.is_directory && is_log(&entry.name))
         {
             found.push(path);
         } else if depth < DEPTH_MAX {

@@ -109,7 +109,7 @@ fn damage_is_named_by_both() {
     outcome.expect("the frames themselves hold");
     assert!(text.contains("crc=WRONG"), "{text}");
     let mut out = Vec::new();
-    let report = check(&*simulation.env().disk, Path::new("/data"), &mut out).expect("readable");
+    let report = check(&simulation.env(), Path::new("/data"), &mut out).expect("readable");
     let text = String::from_utf8(out).expect("text");
     assert_eq!((report.logs, report.damaged), (1, 1), "{text}");
     assert!(text.contains("logs/7/0: DAMAGED"), "{text}");

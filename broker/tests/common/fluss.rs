@@ -6,6 +6,7 @@
     reason = "each test binary uses a part of it"
 )]
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -45,13 +46,24 @@ pub struct AnswerFrame {
 impl Client {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).await.expect("the port is open");
-        stream.set_nodelay(true).expect("a TCP socket");
-        Client { stream, next_id: 1 }
+        let connected = Client::try_connect(address).await;
+        connected.expect("the port is open")
+    }
+
+    /// Connects to a broker that may be gone.
+    pub async fn try_connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Client { stream, next_id: 1 })
     }
 
     /// Sends a request without waiting for its answer.
     pub async fn send(&mut self, key: i16, version: i16, body: &[u8]) -> i32 {
+        self.try_send(key, version, body).await.expect("sent")
+    }
+
+    /// Sends a request to a broker that may be gone.
+    pub async fn try_send(&mut self, key: i16, version: i16, body: &[u8]) -> io::Result<i32> {
         let id = self.next_id;
         self.next_id += 1;
         let mut frame = Vec::new();
@@ -60,8 +72,8 @@ impl Client {
         frame.extend(version.to_be_bytes());
         frame.extend(id.to_be_bytes());
         frame.extend(body);
-        self.stream.write_all(&frame).await.expect("sent");
-        id
+        self.stream.write_all(&frame).await?;
+        Ok(id)
     }
 
     /// Sends these bytes.
@@ -91,6 +103,23 @@ impl Client {
             1 => Err(ErrorResponse::decode(answer.body).expect("an error")),
             other => panic!("answer kind {other}"),
         }
+    }
+
+    /// Asks a broker that may be gone; a refusal is the test's failure.
+    pub async fn try_ask<R: Request>(&mut self, request: R) -> io::Result<R::Response> {
+        self.try_send(R::KEY.code(), 0, &request.encode_to_vec())
+            .await?;
+        let (_, answer) = self.try_receive::<R>().await?;
+        Ok(answer)
+    }
+
+    /// The next answer and the request that it belongs to, from a broker that may be gone.
+    pub async fn try_receive<R: Request>(&mut self) -> io::Result<(i32, R::Response)> {
+        let answer = self.receive().await;
+        let answer = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
+        assert_eq!(answer.kind, 0, "{:?}", ErrorResponse::decode(answer.body));
+        let message = R::Response::decode(answer.body).expect("the message of the API");
+        Ok((answer.request_id, message))
     }
 
     /// Asks for what must be refused.

@@ -8,6 +8,8 @@
 
 pub mod fluss;
 pub mod kafka;
+pub mod kafka_peer;
+pub mod records;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

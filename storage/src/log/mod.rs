@@ -10,7 +10,6 @@
 //! passes what the flush mode promises.
 
 mod append;
-mod check;
 mod checkpoint;
 mod config;
 mod durable;
@@ -34,7 +33,6 @@ mod times;
 mod verify;
 mod watermark;
 
-pub use check::{Finding, LogCheck, check};
 pub use config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};
 pub use epochs::EpochHistory;
 pub use error::{AppendError, LogError, OfflineCause, ReadError};

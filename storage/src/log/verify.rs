@@ -156,6 +156,7 @@ impl<'a> Walk<'a> {
 
     fn run(mut self) -> Result<Verified, LogError> {
         self.read_checkpoint()?;
+        self.leave_out_deleted();
         self.check_beginning();
         for number in 0..self.files.len() {
             self.segment(number)?;
@@ -180,6 +181,14 @@ impl<'a> Walk<'a> {
             self.damage(&path, None, None, "a checkpoint whose CRC does not hold");
         }
         Ok(())
+    }
+
+    /// Segments below the log start are about to be removed; a crash may leave any of them.
+    fn leave_out_deleted(&mut self) {
+        let log_start = self.verified.log_start;
+        let bases = self.files.iter().skip(1);
+        let deleted = bases.take_while(|next| next.base <= log_start).count();
+        self.files.drain(..deleted);
     }
 
     /// The first segment must reach down to the log start.
@@ -241,9 +250,10 @@ impl<'a> Walk<'a> {
         let mut index = IndexWalk::open(self.disk, &path, &header, length)?;
         let scanner = FrameScanner::new(file, header.salt, HEADER_LENGTH, length);
         let findings_before = self.finding_count();
-        self.frames(number, &header, scanner, &mut index)?;
-        // Frames that are missing are missing for the index, too.
-        if self.finding_count() == findings_before
+        let whole = self.frames(number, &header, scanner, &mut index)?;
+        // Frames that are missing, or that a rewritten tail replaced, are missing for the index.
+        if whole
+            && self.finding_count() == findings_before
             && let Some(finding) = index.finish(self.next.unwrap_or(base))
         {
             self.note(finding);
@@ -279,14 +289,14 @@ impl<'a> Walk<'a> {
         Ok(Some(header))
     }
 
-    /// Walks the frames of one segment.
+    /// Walks the frames of one segment. Returns whether all of them count.
     fn frames(
         &mut self,
         number: usize,
         header: &SegmentHeader,
         mut scanner: FrameScanner,
         index: &mut IndexWalk,
-    ) -> Result<(), LogError> {
+    ) -> Result<bool, LogError> {
         let path = self.files[number].path.clone();
         let next_base = self.files.get(number + 1).map(|file| file.base);
         let mut mark = self.checkpoint_mark(header);
@@ -346,7 +356,7 @@ impl<'a> Walk<'a> {
             let what = "the segment ends before the checkpoint's position";
             self.damage(&path, Some(position), Some(offset), what);
         }
-        Ok(())
+        Ok(scanner.position() >= self.files[number].length)
     }
 
     /// Position and offset of the checkpoint, where it lies in this segment.
