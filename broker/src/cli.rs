@@ -56,9 +56,13 @@ pub enum Command {
     /// acknowledged records are damaged or missing. The torn tail of a crash is named and is no
     /// failure: the next start cuts it.
     Check {
+        /// The data directory; --data-dir DIR is the same.
+        #[arg(value_name = "DIR", required_unless_present = "data_dir")]
+        directory: Option<PathBuf>,
+
         /// The data directory.
-        #[arg(value_name = "DIR")]
-        data_dir: PathBuf,
+        #[arg(long, value_name = "DIR", conflicts_with = "directory", hide = true)]
+        data_dir: Option<PathBuf>,
     },
 
     /// Write configs/vltava.toml and docs/configuration.md from the table of settings.

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_server(&args),
         Command::DumpLog { segment } => dump(&segment),
-        Command::Check { data_dir } => check(&data_dir),
+        Command::Check {
+            directory,
+            data_dir,
+        } => check(&directory.or(data_dir).unwrap_or_default()),
         Command::ConfigDocs(args) => write_docs(&args),
     };
     match outcome {
