@@ -190,6 +190,13 @@ pub const ALL: &[Suite] = &[
             81,
         )
     },
+    suite(
+        "cross-wire",
+        "kafka-python and pyfluss on the same log",
+        Wires::Both,
+        Runner::Pytest("test_cross.py"),
+        4,
+    ),
 ];
 
 #[cfg(test)]
