@@ -195,7 +195,7 @@ pub const ALL: &[Suite] = &[
         "kafka-python and pyfluss on the same log",
         Wires::Both,
         Runner::Pytest("test_cross.py"),
-        4,
+        8,
     ),
 ];
 
