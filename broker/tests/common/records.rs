@@ -67,7 +67,7 @@ pub fn kafka_batch(rows: &[Row], codec: Codec, producer: Option<BatchProducer>) 
             headers.collect::<Vec<_>>(),
         );
     }
-    Bytes::from(builder.finish())
+    builder.finish()
 }
 
 /// A Fluss batch of the raw schema.
