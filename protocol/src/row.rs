@@ -12,6 +12,7 @@ pub mod array;
 pub mod compacted;
 pub mod datum;
 pub mod indexed;
+pub mod layout;
 
 mod reader;
 
@@ -20,6 +21,7 @@ pub(crate) mod strategy;
 
 pub(crate) use datum::append_decimal;
 pub use datum::{Datum, Timestamp};
+pub use layout::{RowLayout, RowPieces, Span};
 
 use thiserror::Error;
 

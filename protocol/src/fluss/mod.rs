@@ -10,6 +10,7 @@ pub mod descriptor;
 pub mod error;
 pub mod frame;
 pub mod key;
+pub mod kv_batch;
 pub mod messages;
 pub mod names;
 pub mod options;
@@ -19,6 +20,7 @@ pub mod projection;
 pub mod records_answer;
 pub mod shape;
 pub mod statistics;
+pub mod value;
 
 #[cfg(test)]
 pub(crate) mod vectors;

@@ -45,7 +45,7 @@ pub(super) fn read_nested<'a, 't>(
     reader.finish()
 }
 
-fn read_value<'a>(
+pub(super) fn read_value<'a>(
     reader: &mut Reader<'a>,
     data_type: &DataType,
     budget: &mut Budget,
@@ -100,6 +100,36 @@ fn read_value<'a>(
             Datum::Row(values)
         }
     })
+}
+
+/// Passes over one value that is not null. Its length is checked, its content is not.
+pub(super) fn skip_value(reader: &mut Reader<'_>, data_type: &DataType) -> Result<(), RowError> {
+    match &data_type.kind {
+        TypeKind::Boolean | TypeKind::TinyInt => reader.bytes(1).map(drop),
+        TypeKind::SmallInt => reader.bytes(2).map(drop),
+        TypeKind::Int | TypeKind::Date | TypeKind::Time { .. } => reader.varint32().map(drop),
+        TypeKind::BigInt => reader.varint64().map(drop),
+        TypeKind::Float => reader.bytes(4).map(drop),
+        TypeKind::Double => reader.bytes(8).map(drop),
+        TypeKind::Decimal { precision, .. } if *precision <= COMPACT_DECIMAL_PRECISION => {
+            reader.varint64().map(drop)
+        }
+        TypeKind::Timestamp { precision } | TypeKind::TimestampLtz { precision } => {
+            reader.varint64()?;
+            if *precision > COMPACT_TIMESTAMP_PRECISION {
+                reader.varint32()?;
+            }
+            Ok(())
+        }
+        TypeKind::Char { .. }
+        | TypeKind::String
+        | TypeKind::Binary { .. }
+        | TypeKind::Bytes
+        | TypeKind::Decimal { .. }
+        | TypeKind::Array(_)
+        | TypeKind::Map { .. }
+        | TypeKind::Row(_) => reader.varint_bytes().map(drop),
+    }
 }
 
 /// Appends a row of these values to `out`.

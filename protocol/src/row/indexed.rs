@@ -47,7 +47,7 @@ pub(super) fn read_nested<'a, 't>(
     reader.finish()
 }
 
-fn is_variable(kind: &TypeKind) -> bool {
+pub(super) fn is_variable(kind: &TypeKind) -> bool {
     match kind {
         TypeKind::String
         | TypeKind::Bytes
@@ -59,9 +59,9 @@ fn is_variable(kind: &TypeKind) -> bool {
     }
 }
 
-fn read_value<'a>(
+pub(super) fn read_value<'a>(
     reader: &mut Reader<'a>,
-    lengths: &mut Reader<'a>,
+    lengths: &mut Reader<'_>,
     data_type: &DataType,
     budget: &mut Budget,
 ) -> Result<Datum<'a>, RowError> {
@@ -116,6 +116,30 @@ fn read_value<'a>(
     })
 }
 
+/// Passes over one value that is not null. Its length is checked, its content is not.
+pub(super) fn skip_value(
+    reader: &mut Reader<'_>,
+    lengths: &mut Reader<'_>,
+    data_type: &DataType,
+) -> Result<(), RowError> {
+    let len = match &data_type.kind {
+        kind if is_variable(kind) => {
+            usize::try_from(lengths.i32()?).map_err(|_| RowError::Bounds)?
+        }
+        TypeKind::Boolean | TypeKind::TinyInt => 1,
+        TypeKind::SmallInt => 2,
+        TypeKind::Int | TypeKind::Date | TypeKind::Time { .. } | TypeKind::Float => 4,
+        TypeKind::Char { length } | TypeKind::Binary { length } => *length as usize,
+        TypeKind::Timestamp { precision } | TypeKind::TimestampLtz { precision }
+            if *precision > COMPACT_TIMESTAMP_PRECISION =>
+        {
+            12
+        }
+        _ => 8,
+    };
+    reader.bytes(len).map(drop)
+}
+
 /// Appends a row of these values to `out`.
 pub fn write<'t>(
     values: &[Datum<'_>],
@@ -151,7 +175,12 @@ pub fn write<'t>(
     Ok(())
 }
 
-fn write_value(value: &Datum<'_>, data_type: &DataType, out: &mut Vec<u8>) -> Result<(), RowError> {
+/// Appends one value that is not null; its length, where it has one, is the caller's to write.
+pub(super) fn write_value(
+    value: &Datum<'_>,
+    data_type: &DataType,
+    out: &mut Vec<u8>,
+) -> Result<(), RowError> {
     match (&data_type.kind, value) {
         (TypeKind::Boolean, Datum::Boolean(v)) => out.push(u8::from(*v)),
         (TypeKind::TinyInt, Datum::TinyInt(v)) => out.push(v.cast_unsigned()),
