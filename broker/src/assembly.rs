@@ -165,6 +165,7 @@ fn open(config: &Config, env: &Env) -> Result<Opened, AssembleError> {
         commit_clock: Arc::clone(&commit_clock),
         files: OpenFiles::new(storage.open_files_max),
         buffers: BufferPool::new(BUFFER_POOL_BYTES),
+        recovery_debt: Arc::default(),
     });
     let resources = TabletResources {
         context,

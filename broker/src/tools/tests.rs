@@ -44,6 +44,7 @@ fn log() -> Simulation {
         commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
         files: OpenFiles::new(10),
         buffers: BufferPool::new(1 << 20),
+        recovery_debt: Arc::default(),
         env,
     };
     let directory = Path::new(SEGMENT).parent().expect("a directory");

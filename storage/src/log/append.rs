@@ -237,8 +237,7 @@ impl Log {
     fn publish(&self, tail: &mut Tail, group: &Group) {
         let (first, _) = group.frames[0];
         let (last, _) = group.frames[group.frames.len() - 1];
-        self.unsynced_bytes
-            .fetch_add(group.end - tail.position, Ordering::Relaxed);
+        self.debt.add(group.end - tail.position);
         if tail.first_commit_time == NO_TIME {
             tail.first_commit_time = first.commit_time;
         }
@@ -279,14 +278,15 @@ impl Log {
         tail.position = HEADER_LENGTH;
         tail.first_commit_time = NO_TIME;
         tail.directory_dirty = true;
-        let saved = std::mem::take(&mut tail.index_saved);
         // The index is derived: when it cannot be written now, it is built when it is needed.
-        let written = old.with_growing(|index| old.write_index(index, saved));
+        let written = old.with_growing(|index| old.write_index(index));
         if let Some(Err(error)) = written {
             tracing::warn!(log = %self.id, %error, "cannot write the index of a closed segment");
         }
         old.close_index();
+        tail.unsynced_indexes.push(Arc::clone(&old));
         tail.unsynced.push(old);
+        self.debt.note_roll();
         let mut segments = self.segments.write();
         let mut list = Vec::clone(&segments);
         list.push(fresh);

@@ -33,9 +33,9 @@ pub struct LogConfig {
     /// Fluss writers that wrote nothing for so long are forgotten
     /// (`server.writer-id.expiration-time`).
     pub fluss_writer_expiry_ms: i64,
-    /// Unsynced bytes after which a log in page-cache mode is synced in the background, so that
-    /// recovery after a crash stays short.
-    pub background_sync_bytes: u64,
+    /// Bytes behind the last checkpoint after which the log is synced and the next one written, in
+    /// the background: recovery after a crash begins there.
+    pub checkpoint_bytes: u64,
 }
 
 /// Positions in a segment fit 32 bits with room for one largest batch.
@@ -54,7 +54,7 @@ impl Default for LogConfig {
             ttl_ms: None,
             kafka_producer_expiry_ms: DAY_MS,
             fluss_writer_expiry_ms: 7 * DAY_MS,
-            background_sync_bytes: 64 << 20,
+            checkpoint_bytes: 64 << 20,
         }
     }
 }

@@ -58,8 +58,41 @@ struct Inner {
     log: Log,
     threads: Arc<LogThreads>,
     queue: Mutex<Queue>,
-    sync_wanted: AtomicBool,
-    sync_running: AtomicBool,
+    /// The lane stopped before a full queue until a checkpoint is written.
+    lane_waits: AtomicBool,
+    sync: Round,
+    checkpoint: Round,
+}
+
+/// Work that one thread at a time does for everybody who wanted it before it began.
+#[derive(Default)]
+struct Round {
+    wanted: AtomicBool,
+    running: AtomicBool,
+}
+
+impl Round {
+    /// Asks for a round. True when the caller must start a thread that runs them.
+    fn want(&self) -> bool {
+        self.wanted.store(true, Ordering::Release);
+        !self.running.swap(true, Ordering::AcqRel)
+    }
+
+    /// Does `work` until nobody wants another round.
+    fn run(&self, mut work: impl FnMut()) {
+        loop {
+            while self.wanted.swap(false, Ordering::AcqRel) {
+                work();
+            }
+            self.running.store(false, Ordering::Release);
+            // Wanted between the last look and the line above: nobody else would start.
+            let again =
+                self.wanted.load(Ordering::Acquire) && !self.running.swap(true, Ordering::AcqRel);
+            if !again {
+                return;
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -84,15 +117,19 @@ impl LogHandle {
         epoch: LeaderEpoch,
     ) -> Result<LogHandle, LogError> {
         let log = Log::open(context, id, directory, config, epoch)?;
-        Ok(LogHandle {
-            inner: Arc::new(Inner {
-                log,
-                threads,
-                queue: Mutex::default(),
-                sync_wanted: AtomicBool::new(false),
-                sync_running: AtomicBool::new(false),
-            }),
-        })
+        let inner = Arc::new(Inner {
+            log,
+            threads,
+            queue: Mutex::default(),
+            lane_waits: AtomicBool::new(false),
+            sync: Round::default(),
+            checkpoint: Round::default(),
+        });
+        // Once only: the next start is spared what this one had to read.
+        if inner.log.bytes_behind() > 0 && inner.log.offline_cause().is_none() {
+            inner.checkpoint_soon();
+        }
+        Ok(LogHandle { inner })
     }
 
     /// The log, for everything that may wait for the disk.
@@ -167,7 +204,7 @@ impl LogHandle {
 
     /// Asks for a sync in the background.
     pub fn sync_soon(&self) {
-        Inner::sync_soon(&self.inner);
+        self.inner.sync_soon();
     }
 
     /// Syncs, writes a checkpoint and takes no more appends. Waits for the disk.
@@ -180,6 +217,12 @@ impl Inner {
     /// Appends all that waits, until nothing does.
     fn run_lane(self: &Arc<Self>) {
         loop {
+            if self.log.must_wait_for_checkpoint() {
+                // The lane stays scheduled; who writes the checkpoint starts it again.
+                self.lane_waits.store(true, Ordering::Release);
+                self.checkpoint_soon();
+                return;
+            }
             let (appends, answers) = {
                 let mut queue = self.queue.lock();
                 if queue.appends.is_empty() {
@@ -219,42 +262,45 @@ impl Inner {
     fn sync_if_needed(self: &Arc<Self>) {
         let config = self.log.config();
         let w = self.log.watermarks();
-        let needed = match config.flush_mode {
-            FlushMode::Fsync => w.high_watermark < w.log_end,
-            FlushMode::PageCache => self.log.unsynced_bytes() >= config.background_sync_bytes,
-        };
-        if needed {
-            Inner::sync_soon(self);
+        if config.flush_mode == FlushMode::Fsync && w.high_watermark < w.log_end {
+            self.sync_soon();
         } else {
             // The watermark may have passed an append between its look and its wait.
             self.log.move_high_watermark(w.high_watermark);
         }
-    }
-
-    fn sync_soon(self: &Arc<Self>) {
-        self.sync_wanted.store(true, Ordering::Release);
-        if !self.sync_running.swap(true, Ordering::AcqRel) {
-            let inner = Arc::clone(self);
-            self.threads.syncs.run(move || inner.run_sync());
+        if self.log.checkpoint_is_due() {
+            self.checkpoint_soon();
         }
     }
 
-    /// Syncs until nobody wants another.
-    fn run_sync(self: &Arc<Self>) {
-        loop {
-            while self.sync_wanted.swap(false, Ordering::AcqRel) {
-                // A failure took the log offline and answered everybody.
-                if self.log.sync().is_err() {
-                    break;
-                }
+    fn sync_soon(self: &Arc<Self>) {
+        if self.sync.want() {
+            let inner = Arc::clone(self);
+            // A failure takes the log offline and answers everybody.
+            let work = move || inner.sync.run(|| drop(inner.log.sync()));
+            self.threads.syncs.run(work);
+        }
+    }
+
+    /// Has a checkpoint written in the background.
+    fn checkpoint_soon(self: &Arc<Self>) {
+        if self.checkpoint.want() {
+            let inner = Arc::clone(self);
+            let work = move || inner.checkpoint.run(|| inner.write_checkpoint());
+            self.threads.syncs.run(work);
+        }
+    }
+
+    fn write_checkpoint(self: &Arc<Self>) {
+        match self.log.checkpoint() {
+            Ok(()) | Err(LogError::Offline(_)) => {}
+            Err(error) => {
+                tracing::warn!(log = %self.log.id(), %error, "checkpoint failed, recovery would take longer");
             }
-            self.sync_running.store(false, Ordering::Release);
-            // Wanted between the last look and the line above: nobody else would start.
-            let again = self.sync_wanted.load(Ordering::Acquire)
-                && !self.sync_running.swap(true, Ordering::AcqRel);
-            if !again {
-                return;
-            }
+        }
+        if self.lane_waits.swap(false, Ordering::AcqRel) {
+            let inner = Arc::clone(self);
+            self.threads.lanes.run(move || inner.run_lane());
         }
     }
 }

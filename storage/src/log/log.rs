@@ -7,17 +7,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::batch::UnassignedBatch;
 use protocol::ids::{LeaderEpoch, Offset, TabletId};
 
 use super::config::{FlushMode, LogConfig};
+use super::debt::{LogDebt, RecoveryDebt};
 use super::epochs::EpochHistory;
 use super::error::{AppendError, LogError, OfflineCause};
 use super::producers::{ProducerEntry, ProducerKey, Producers};
-use super::recovery::{self, Recovered};
+use super::recovery::{self, Recovered, Unsettled};
 use super::segment::{OpenFiles, Segment, SegmentPlace};
 use super::watermark::Waiters;
 use crate::buffers::BufferPool;
@@ -34,6 +35,8 @@ pub struct LogContext {
     pub files: Arc<OpenFiles>,
     /// Read buffers.
     pub buffers: Arc<BufferPool>,
+    /// What recovery of all logs would have to read.
+    pub recovery_debt: Arc<RecoveryDebt>,
 }
 
 /// Batches that are appended together: all of them or none.
@@ -104,7 +107,11 @@ pub struct Log {
     pub(super) high_watermark: AtomicI64,
     pub(super) log_end: AtomicI64,
     pub(super) synced_end: AtomicI64,
-    pub(super) unsynced_bytes: AtomicU64,
+    /// What recovery found that no sync is known to cover; the next sync writes it again.
+    pub(super) unsettled: Mutex<Vec<Unsettled>>,
+    pub(super) debt: LogDebt,
+    /// Held by the one checkpoint that is written. Taken before `syncing`.
+    pub(super) checkpointing: Mutex<()>,
     /// Where the newest checkpoint ends.
     pub(super) checkpointed_end: AtomicI64,
     pub(super) offline: RwLock<Option<OfflineCause>>,
@@ -122,8 +129,8 @@ pub(super) struct Tail {
     pub(super) unsynced: Vec<Arc<Segment>>,
     /// The directory has names that no sync has covered yet.
     pub(super) directory_dirty: bool,
-    /// Entries of the active segment's index that are in its file.
-    pub(super) index_saved: usize,
+    /// Closed segments whose index files no checkpoint has synced yet.
+    pub(super) unsynced_indexes: Vec<Arc<Segment>>,
     pub(super) headers: Vec<u8>,
 }
 
@@ -146,15 +153,12 @@ impl Log {
         let recovered = recovery::recover(&context, &place, id, epoch)?;
         let Recovered {
             segments,
-            log_start,
             log_end,
             synced_end,
-            producers,
-            epochs,
+            unsettled,
             offline,
             ..
         } = recovered;
-        let settled_anew = recovered.settled_anew;
         let segment = Arc::clone(segments.last().expect("recovery leaves an active segment"));
         let summary = segment.summary()?;
         // An active segment without frames says nothing of time: the one before does.
@@ -163,40 +167,79 @@ impl Log {
                 .commit_clock
                 .raise_to(segment.summary()?.commit_time_last);
         }
+        let is_settled = unsettled.is_empty();
+        // Page-cache mode promised nothing of the disk: what can be read counts.
+        let high_watermark = match config.flush_mode {
+            FlushMode::Fsync => synced_end,
+            FlushMode::PageCache => log_end,
+        };
+        let checkpointed_end = match is_settled && recovered.bytes_behind == 0 {
+            true => log_end.value(),
+            false => -1,
+        };
         let tail = Tail {
             position: segment.length(),
             first_commit_time: summary.commit_time_first,
+            unsynced: unsettled
+                .iter()
+                .map(|part| Arc::clone(&part.segment))
+                .filter(|closed| !Arc::ptr_eq(closed, &segment))
+                .collect(),
             segment,
-            producers,
-            unsynced: Vec::new(),
-            directory_dirty: false,
-            index_saved: recovered.index_saved,
+            producers: recovered.producers,
+            directory_dirty: !is_settled,
+            unsynced_indexes: Vec::new(),
             headers: Vec::new(),
         };
         let log = Log {
             id,
             place,
-            context,
             epoch,
             config: RwLock::new(Arc::new(config)),
             tail: Mutex::new(tail),
             syncing: Mutex::new(()),
             segments: RwLock::new(Arc::new(segments)),
-            epochs: RwLock::new(epochs),
-            log_start: AtomicI64::new(log_start.value()),
-            log_start_wanted: AtomicI64::new(log_start.value()),
-            high_watermark: AtomicI64::new(log_end.value()),
+            epochs: RwLock::new(recovered.epochs),
+            log_start: AtomicI64::new(recovered.log_start.value()),
+            log_start_wanted: AtomicI64::new(recovered.log_start.value()),
+            high_watermark: AtomicI64::new(high_watermark.value()),
             log_end: AtomicI64::new(log_end.value()),
             synced_end: AtomicI64::new(synced_end.value()),
-            unsynced_bytes: AtomicU64::new(0),
-            checkpointed_end: AtomicI64::new(-1),
+            unsettled: Mutex::new(unsettled),
+            debt: LogDebt::new(&context.recovery_debt, recovered.bytes_behind),
+            checkpointing: Mutex::new(()),
+            checkpointed_end: AtomicI64::new(checkpointed_end),
             offline: RwLock::new(offline),
             waiters: Waiters::default(),
+            context,
         };
-        if settled_anew {
-            log.checkpoint()?;
-        }
+        log.begin_to_serve(recovered.tail_was_cut, recovered.loss_accepted)?;
         Ok(log)
+    }
+
+    /// What remains to be done after recovery, before anybody reads or writes.
+    fn begin_to_serve(&self, tail_was_cut: bool, loss_accepted: bool) -> Result<(), LogError> {
+        if self.offline_cause().is_some() {
+            return Ok(());
+        }
+        match self.config().flush_mode {
+            // A failure takes the log offline, which is said to whoever comes.
+            FlushMode::Fsync if !self.is_settled() => drop(self.sync()),
+            // The cut is not on disk yet: what is appended goes where the old bytes cannot come
+            // back behind it.
+            FlushMode::PageCache if tail_was_cut => self.roll_active()?,
+            _ => {}
+        }
+        if loss_accepted && self.offline_cause().is_none() {
+            self.checkpoint()?;
+            recovery::forget_acceptance(&self.place)?;
+        }
+        Ok(())
+    }
+
+    /// True when everything that recovery found is known to be on disk.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled.lock().is_empty()
     }
 
     /// The tablet it belongs to.
@@ -269,9 +312,9 @@ impl Log {
         self.segments().iter().map(|s| s.length()).sum()
     }
 
-    /// Bytes that no sync has covered.
-    pub fn unsynced_bytes(&self) -> u64 {
-        self.unsynced_bytes.load(Ordering::Relaxed)
+    /// Bytes behind the newest checkpoint: what recovery would have to read.
+    pub fn bytes_behind(&self) -> u64 {
+        self.debt.bytes()
     }
 
     /// The largest epoch not above `epoch` and where it ended (KIP-320).

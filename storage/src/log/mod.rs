@@ -12,6 +12,7 @@
 mod append;
 mod checkpoint;
 mod config;
+mod debt;
 mod durable;
 mod epochs;
 mod error;
@@ -34,6 +35,7 @@ mod verify;
 mod watermark;
 
 pub use config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};
+pub use debt::RecoveryDebt;
 pub use epochs::EpochHistory;
 pub use error::{AppendError, LogError, OfflineCause, ReadError};
 pub use handle::{AppendTicket, LogHandle, LogThreads, Until};

@@ -81,6 +81,11 @@ impl FrameScanner {
         &self.window[self.batch.0..self.batch.1]
     }
 
+    /// The bytes of the frame that [`FrameScanner::next_frame`] found, without padding.
+    pub(super) fn frame(&self, header: &FrameHeader) -> &[u8] {
+        &self.window[self.batch.0 - header.header_length()..self.batch.1]
+    }
+
     /// True when the CRC of the batch that [`FrameScanner::next_frame`] found holds.
     pub fn batch_crc_holds(&self, header: &FrameHeader) -> bool {
         stored::crc_holds(header.format, self.batch())

@@ -273,7 +273,8 @@ impl<'a> Walk<'a> {
             .map_err(LogError::io("cannot read", path))?;
         let Some(header) = SegmentHeader::decode(&bytes[..read]) else {
             self.suspect(path, 0, base, "the segment header is damaged");
-            return Ok(None);
+            // The frames behind it may still tell that it had been synced.
+            return Ok(segment::with_one_bit_repaired(&bytes[..read]));
         };
         if header.base != base {
             let what = format!("the segment header says base offset {}", header.base);

@@ -179,6 +179,7 @@ fn open(simulation: &Simulation, config: LogConfig) -> LogHandle {
         commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
         files: OpenFiles::new(3),
         buffers: BufferPool::new(8 << 20),
+        recovery_debt: Arc::default(),
         env,
     });
     context

@@ -30,6 +30,7 @@ pub fn context(env: Env) -> Arc<LogContext> {
         commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
         files: OpenFiles::new(3),
         buffers: BufferPool::new(8 << 20),
+        recovery_debt: Arc::default(),
         env,
     })
 }

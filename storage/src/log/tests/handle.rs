@@ -150,7 +150,7 @@ async fn in_page_cache_mode_syncs_happen_behind_the_answers() {
     let simulation = Simulation::new(1);
     let config = LogConfig {
         flush_mode: FlushMode::PageCache,
-        background_sync_bytes: 2_000,
+        checkpoint_bytes: 2_000,
         ..config()
     };
     let log = open_handle(&simulation, config);

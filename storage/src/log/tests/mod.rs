@@ -28,6 +28,7 @@ fn context(simulation: &Simulation) -> Arc<LogContext> {
         commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
         files: OpenFiles::new(2),
         buffers: BufferPool::new(8 << 20),
+        recovery_debt: Arc::default(),
         env,
     })
 }

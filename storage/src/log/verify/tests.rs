@@ -53,6 +53,7 @@ fn open(simulation: &Simulation, epoch: i32) -> Log {
         commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
         files: OpenFiles::new(3),
         buffers: BufferPool::new(1 << 20),
+        recovery_debt: Arc::default(),
         env,
     };
     let config = LogConfig {

@@ -45,6 +45,7 @@ impl World {
             commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
             files: OpenFiles::new(3),
             buffers: BufferPool::new(8 << 20),
+            recovery_debt: Arc::default(),
             env,
         });
         let id = TabletId {
