@@ -41,13 +41,22 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Serve(ServeArgs),
 
-    /// Print the frames and batches of a segment file, one line each.
+    /// Print the frames and batches of segment files, one line each.
     ///
-    /// Ends with exit code 1 where a frame does not hold; those before it are printed.
+    /// Ends with exit code 1 where a frame does not hold; those before it, and those of other
+    /// segments, are printed.
     DumpLog {
-        /// The segment, such as DIR/logs/1/0/00000000000000000000.log.
-        #[arg(value_name = "FILE")]
-        segment: PathBuf,
+        /// A segment, such as DIR/logs/1/0/00000000000000000000.log, or a directory: all segments
+        /// below it.
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+
+        /// Print each record below its batch as a line of JSON: offset, timestamp, key, value and
+        /// headers of a Kafka record; offset, change type and columns of a Fluss row. Bytes that
+        /// are not text are {"hex": "…"}. The columns stand in the catalog of the data directory,
+        /// which must not be open in a broker.
+        #[arg(long)]
+        records: bool,
     },
 
     /// Verify the catalog and every log of a data directory that no broker has open.

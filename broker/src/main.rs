@@ -29,7 +29,7 @@ const ENDED_BY_SECOND_SIGNAL: i32 = 130;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run_server(&args),
-        Command::DumpLog { segment } => dump(&segment),
+        Command::DumpLog { path, records } => dump(&path, records),
         Command::Check {
             directory,
             data_dir,
@@ -110,9 +110,9 @@ impl Signals {
     }
 }
 
-fn dump(segment: &Path) -> Result<(), Box<dyn Error>> {
+fn dump(path: &Path, records: bool) -> Result<(), Box<dyn Error>> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let dumped = tools::dump_log(&*Env::real().disk, segment, &mut out);
+    let dumped = tools::dump_log(&Env::real(), path, records, &mut out);
     // A reader that has seen enough closes the pipe.
     let _ = out.flush();
     match dumped {

@@ -69,7 +69,7 @@ pub fn check(env: &Env, directory: &Path, out: &mut dyn Write) -> Result<Report,
         tablet: None,
         epoch,
     };
-    for log in logs(&*env.disk, directory)? {
+    for log in log_directories(&*env.disk, directory)? {
         let name = log.strip_prefix(directory).unwrap_or(&log);
         if catalog.as_ref().is_some_and(|view| is_dropped(view, name)) {
             writeln!(out, "{}: left over of a dropped table", name.display())
@@ -113,7 +113,7 @@ pub fn check(env: &Env, directory: &Path, out: &mut dyn Write) -> Result<Report,
 
 /// Why the catalog does not open.
 #[derive(Debug, thiserror::Error)]
-enum CatalogError {
+pub(super) enum CatalogError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -121,7 +121,7 @@ enum CatalogError {
 }
 
 /// The catalog; `None` when the directory was never served from.
-fn open_catalog(env: &Env, directory: &Path) -> Result<Option<Catalog>, CatalogError> {
+pub(super) fn open_catalog(env: &Env, directory: &Path) -> Result<Option<Catalog>, CatalogError> {
     let directory = directory.join("catalog");
     let is_there = env.disk.exists(&directory.join(FILE_NAME));
     if !is_there.map_err(StoreError::from)? {
@@ -195,7 +195,10 @@ fn show_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The directories that hold segment files, sorted.
-fn logs(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>, CheckError> {
+pub(super) fn log_directories(
+    disk: &dyn Disk,
+    directory: &Path,
+) -> Result<Vec<PathBuf>, CheckError> {
     let mut found = Vec::new();
     let mut open = vec![(directory.to_owned(), 0)];
     while let Some((path, depth)) = open.pop() {

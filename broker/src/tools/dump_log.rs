@@ -1,4 +1,4 @@
-//! `vltava dump-log`: the frames and batches of a segment file, one line each.
+//! `vltava dump-log`: the frames and batches of segment files, one line each, and their records.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,12 +8,17 @@ use std::sync::Arc;
 use protocol::batch::{BatchFormat, ProducerScheme};
 use protocol::fluss::batch::HeaderView;
 use protocol::kafka::batch::BatchView;
-use storage::env::{Disk, DiskFile, OpenMode};
+use storage::env::{Disk, DiskFile, Env, OpenMode};
 use storage::log::frame::FrameHeader;
-use storage::log::{FrameScanner, SegmentHeader, Step};
+use storage::log::{FrameScanner, SegmentHeader, Step, base_of_file_name};
+
+use self::records::RecordLines;
+use super::check::log_directories;
 
 /// Where the first frame of a segment begins.
 const SEGMENT_HEADER_BYTES: usize = 64;
+
+mod records;
 
 /// Why a segment cannot be shown to its end.
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +52,59 @@ pub enum DumpError {
     Output(#[source] io::Error),
 }
 
-/// Writes the header of a segment file and its frames to `out`. The salt of the frame headers is
-/// left out: who knows it can forge frames.
-pub fn dump_log(disk: &dyn Disk, path: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
-    let unreadable = |source| DumpError::Unreadable {
-        path: path.to_owned(),
-        source,
+/// Writes the header of a segment file and its frames to `out`, of a directory those of all
+/// segments below it; with `with_records` the records, too, each as a line of JSON. The salt of
+/// the frame headers is left out: who knows it can forge frames.
+///
+/// # Errors
+/// The first damage. What lies in other segments is shown all the same.
+pub fn dump_log(
+    env: &Env,
+    path: &Path,
+    with_records: bool,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
+    let mut records = with_records.then(|| RecordLines::new(env));
+    let Ok(directories) = log_directories(&*env.disk, path) else {
+        return segment(&*env.disk, path, records.as_mut(), out);
     };
-    let file = disk.open(path, OpenMode::Read).map_err(unreadable)?;
-    let length = file.length().map_err(unreadable)?;
+    let mut first_error = None;
+    for directory in directories {
+        let entries = env
+            .disk
+            .list(&directory)
+            .map_err(DumpError::unreadable(&directory))?;
+        // Base offsets have a fixed length: the order of names is theirs.
+        for entry in entries {
+            if base_of_file_name(&entry.name).is_none() {
+                continue;
+            }
+            let path = directory.join(&entry.name);
+            writeln!(out, "{}", path.display()).map_err(DumpError::Output)?;
+            match segment(&*env.disk, &path, records.as_mut(), out) {
+                Ok(()) => {}
+                Err(error @ DumpError::Output(_)) => return Err(error),
+                Err(error) => {
+                    writeln!(out, "{error}").map_err(DumpError::Output)?;
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+fn segment(
+    disk: &dyn Disk,
+    path: &Path,
+    mut records: Option<&mut RecordLines<'_>>,
+    out: &mut dyn Write,
+) -> Result<(), DumpError> {
+    let unreadable = DumpError::unreadable(path);
+    let file = disk.open(path, OpenMode::Read).map_err(&unreadable)?;
+    let length = file.length().map_err(&unreadable)?;
     let header = read_header(&*file)
-        .map_err(unreadable)?
+        .map_err(&unreadable)?
         .ok_or_else(|| DumpError::NoSegment {
             path: path.to_owned(),
         })?;
@@ -68,30 +115,12 @@ pub fn dump_log(disk: &dyn Disk, path: &Path, out: &mut dyn Write) -> Result<(),
     )
     .map_err(DumpError::Output)?;
 
+    let table = header.tablet.table;
     let from = SEGMENT_HEADER_BYTES as u64;
     let mut scanner = FrameScanner::new(Arc::clone(&file), header.salt, from, length);
     loop {
-        match scanner.next_frame().map_err(unreadable)? {
-            Step::Frame { header, position } => {
-                let crc = if scanner.batch_crc_holds(&header) {
-                    "ok"
-                } else {
-                    "WRONG"
-                };
-                let batch = Summary {
-                    format: header.format,
-                    bytes: scanner.batch(),
-                };
-                writeln!(
-                    out,
-                    "{} {batch} crc={crc}",
-                    Frame {
-                        header: &header,
-                        position
-                    }
-                )
-                .map_err(DumpError::Output)?;
-            }
+        let (header, position) = match scanner.next_frame().map_err(&unreadable)? {
+            Step::Frame { header, position } => (header, position),
             Step::End => return Ok(()),
             Step::Damaged { position, what } => {
                 return Err(DumpError::Damaged {
@@ -100,6 +129,32 @@ pub fn dump_log(disk: &dyn Disk, path: &Path, out: &mut dyn Write) -> Result<(),
                     what,
                 });
             }
+        };
+        let crc_holds = scanner.batch_crc_holds(&header);
+        let frame = Frame {
+            header: &header,
+            position,
+        };
+        let batch = Summary {
+            format: header.format,
+            bytes: scanner.batch(),
+        };
+        let crc = if crc_holds { "ok" } else { "WRONG" };
+        writeln!(out, "{frame} {batch} crc={crc}").map_err(DumpError::Output)?;
+        if let Some(records) = records.as_mut().filter(|_| crc_holds) {
+            records
+                .write(path, table, &header, scanner.batch(), out)
+                .map_err(DumpError::Output)?;
+        }
+    }
+}
+
+impl DumpError {
+    fn unreadable(path: &Path) -> impl Fn(io::Error) -> DumpError {
+        let path = path.to_path_buf();
+        move |source| DumpError::Unreadable {
+            path: path.clone(),
+            source,
         }
     }
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::batch::{BatchFormat, UnassignedBatch};
 use protocol::ids::{BucketId, LeaderEpoch, SchemaId, TableId, TabletId};
+use protocol::kafka::builder::{BatchBuilder, BatchOptions};
+use protocol::kafka::compression::Codec;
+use protocol::kafka::record::Header;
 use storage::buffers::BufferPool;
 use storage::clock::CommitClock;
 use storage::env::simulated::Simulation;
@@ -38,6 +41,11 @@ fn batch() -> UnassignedBatch {
 }
 
 fn log() -> Simulation {
+    log_of(&[batch(), batch()], false)
+}
+
+/// A log of these batches, each in a segment of its own when `rolled`.
+fn log_of(batches: &[UnassignedBatch], rolled: bool) -> Simulation {
     let simulation = Simulation::new(1);
     let env = simulation.env();
     let context = LogContext {
@@ -60,13 +68,16 @@ fn log() -> Simulation {
         LeaderEpoch::new(3),
     )
     .expect("a new log");
-    let append = || Append {
-        batches: vec![batch()],
-        expected_epoch: None,
-        stamp_log_append_time: false,
-    };
-    for result in log.append_group(&[append(), append()]) {
-        result.expect("appended");
+    for (number, batch) in batches.iter().enumerate() {
+        if rolled && number > 0 {
+            log.roll_active().expect("rolled");
+        }
+        let append = Append {
+            batches: vec![batch.clone()],
+            expected_epoch: None,
+            stamp_log_append_time: false,
+        };
+        log.append_group(&[append]).remove(0).expect("appended");
     }
     log.close().expect("closed");
     simulation
@@ -74,7 +85,7 @@ fn log() -> Simulation {
 
 fn dump(simulation: &Simulation) -> (Result<(), DumpError>, String) {
     let mut out = Vec::new();
-    let outcome = dump_log(&*simulation.env().disk, Path::new(SEGMENT), &mut out);
+    let outcome = dump_log(&simulation.env(), Path::new(SEGMENT), false, &mut out);
     (outcome, String::from_utf8(out).expect("text"))
 }
 
@@ -97,6 +108,62 @@ fn each_frame_is_a_line_and_the_salt_is_kept() {
     let file = simulation.disk.contents(Path::new(SEGMENT)).expect("there");
     let salt = u64::from_le_bytes(file[16..24].try_into().expect("eight bytes"));
     assert!(!text.contains(&format!("{salt:x}")) && !text.contains(&salt.to_string()));
+}
+
+/// A Kafka batch of a text record with a header, and one of bytes and nothing.
+fn batch_of_records() -> UnassignedBatch {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        codec: Codec::Lz4,
+        ..BatchOptions::default()
+    });
+    let header = Header {
+        key: b"trace",
+        value: None,
+    };
+    builder.append(0, 1_600, Some(b"k\"1"), Some(b"v"), [header]);
+    builder.append(1, 1_601, Some(&[0xff, 0]), None, []);
+    UnassignedBatch {
+        bytes: builder.finish(),
+        ..batch()
+    }
+}
+
+#[test]
+fn records_are_lines_of_json_and_a_directory_shows_all_its_segments() {
+    let simulation = log_of(&[batch_of_records(), batch_of_records()], true);
+    let mut out = Vec::new();
+    dump_log(&simulation.env(), Path::new("/data"), true, &mut out).expect("sound");
+    let text = String::from_utf8(out).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 10, "{text}");
+    assert_eq!(lines[0], SEGMENT);
+    assert_eq!(
+        lines[3],
+        r#"  {"offset":0,"timestamp":1600,"key":"k\"1","value":"v","headers":[{"key":"trace","value":null}]}"#
+    );
+    assert_eq!(
+        lines[4],
+        r#"  {"offset":1,"timestamp":1601,"key":{"hex":"ff00"},"value":null,"headers":[]}"#
+    );
+    assert!(lines[5].ends_with("/00000000000000000002.log"), "{text}");
+    assert!(lines[8].starts_with(r#"  {"offset":2,"#), "{text}");
+}
+
+#[test]
+fn damage_in_one_segment_does_not_hide_the_others() {
+    let simulation = log_of(&[batch_of_records(), batch_of_records()], true);
+    simulation
+        .disk
+        .flip_bit(Path::new(SEGMENT), 64, 0)
+        .expect("there");
+    let mut out = Vec::new();
+    let outcome = dump_log(&simulation.env(), Path::new("/data"), false, &mut out);
+    assert!(matches!(
+        outcome,
+        Err(DumpError::Damaged { position: 64, .. })
+    ));
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.contains("offsets=2..=3"), "{text}");
 }
 
 #[test]
