@@ -15,6 +15,7 @@ use storage::env::Env;
 use storage::log::{LogContext, LogThreads, OpenFiles};
 use storage::transcode::Transcoder;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerParts};
 use crate::config::{AdvertisedAddress, Config};
@@ -28,6 +29,8 @@ use crate::tablets::{TabletResources, Tablets};
 const APPEND_THREADS: usize = 2;
 /// Threads that wait for fsync: logs that are synced at the same time.
 const SYNC_THREADS: usize = 4;
+/// How often it is looked whether recovery would have to read too much in all.
+const CROWDED_CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 /// Unused read buffers that are kept.
 const BUFFER_POOL_BYTES: usize = 32 << 20;
 
@@ -84,6 +87,7 @@ impl Assembly {
         env: Env,
         metrics: Metrics,
         advertised: BTreeMap<String, AdvertisedAddress>,
+        stopping: CancellationToken,
     ) -> Result<Assembly, AssembleError> {
         let opened = {
             let (config, env) = (Arc::clone(&config), env.clone());
@@ -112,6 +116,7 @@ impl Assembly {
             metrics,
             config,
             advertised,
+            stopping,
         });
         let care = vec![
             tokio::spawn(open_logs(Arc::clone(&broker))),
@@ -237,9 +242,20 @@ async fn enforce_retention(broker: Arc<Broker>) {
 }
 
 async fn checkpoint(broker: Arc<Broker>, clock: Arc<CommitClock>) {
-    let mut ticks = ticks(broker.config().storage().checkpoint_interval);
+    let interval = broker.config().storage().checkpoint_interval;
+    let mut next = tokio::time::Instant::now() + interval;
+    let mut ticks = ticks(interval.min(CROWDED_CHECK_INTERVAL));
     loop {
         ticks.tick().await;
+        if tokio::time::Instant::now() < next {
+            // Logs that fell idle with much behind their checkpoints ask for none themselves.
+            if broker.tablets.recovery_is_crowded() {
+                let broker = Arc::clone(&broker);
+                run("checkpoint", move || broker.tablets.checkpoint_due()).await;
+            }
+            continue;
+        }
+        next = tokio::time::Instant::now() + interval;
         let (broker, newest) = (Arc::clone(&broker), clock.newest());
         run("checkpoint", move || {
             broker.tablets.checkpoint();

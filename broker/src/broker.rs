@@ -7,6 +7,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use storage::catalog::{Catalog, SettingScope};
 use storage::env::Env;
+use storage::log::DataSignal;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::GroupCoordinator;
@@ -31,6 +34,7 @@ pub struct Broker {
     config: RwLock<Arc<Config>>,
     /// What clients are told to connect to, by the name of the listener they came through.
     advertised: BTreeMap<String, AdvertisedAddress>,
+    stopping: CancellationToken,
 }
 
 /// Where a client reaches this broker.
@@ -58,6 +62,8 @@ pub struct BrokerParts {
     pub config: Arc<Config>,
     /// Advertised addresses by listener name.
     pub advertised: BTreeMap<String, AdvertisedAddress>,
+    /// Cancelled when the broker begins to stop.
+    pub stopping: CancellationToken,
 }
 
 impl Broker {
@@ -72,6 +78,7 @@ impl Broker {
             metrics: parts.metrics,
             config: RwLock::new(parts.config),
             advertised: parts.advertised,
+            stopping: parts.stopping,
         });
         broker.reload_settings();
         broker
@@ -80,6 +87,15 @@ impl Broker {
     /// The configuration as it is now.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read())
+    }
+
+    /// Waits until a log that `signal` is registered with has something new. False when the
+    /// deadline comes first, or the broker stops: long polls answer then with what there is.
+    pub async fn wait_for_data(&self, signal: &DataSignal, deadline: Instant) -> bool {
+        tokio::select! {
+            fired = tokio::time::timeout_at(deadline, signal.fired()) => fired.is_ok(),
+            () = self.stopping.cancelled() => false,
+        }
     }
 
     /// Takes a new configuration; the open tablets follow.

@@ -109,6 +109,7 @@ impl Server {
             env.clone(),
             metrics.clone(),
             advertised,
+            network.stopping(),
         )
         .await?;
         let kafka_wire = Arc::new(KafkaWire::new(Arc::clone(&assembly.broker)));
@@ -143,7 +144,11 @@ impl Server {
     pub async fn stop(self) {
         self.phase.send_replace(Phase::Stopping);
         tracing::info!(connections = self.network.connections(), "stopping");
-        let dropped = self.network.stop(self.shutdown_timeout).await;
+        // Members that wait for others are answered by their coordinator, fetches by themselves.
+        let (dropped, ()) = tokio::join!(
+            self.network.stop(self.shutdown_timeout),
+            self.assembly.broker.groups.stop()
+        );
         if dropped > 0 {
             tracing::warn!(dropped, "connections with open requests were dropped");
         }

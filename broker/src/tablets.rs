@@ -13,6 +13,7 @@ use storage::catalog::{Catalog, Origin, Table};
 use storage::log::{LogConfig, LogContext, LogError, LogHandle, LogThreads};
 use storage::tablet::{ArrowCodec, Columnar, TableShape, Tablet};
 use storage::transcode::Transcoder;
+use tokio::sync::Semaphore;
 
 use crate::config::{Config, RetentionClock, TopicConfig};
 
@@ -43,6 +44,10 @@ pub enum TabletError {
     },
 }
 
+/// Logs that are opened, or closed, at a time: they wait for the disk most of the time, and a disk
+/// serves several syncs at once.
+const AT_ONCE: usize = 8;
+
 /// What all tablets share.
 pub struct TabletResources {
     /// Disk, clocks, buffers and open files.
@@ -65,6 +70,8 @@ pub struct Tablets {
     open: RwLock<HashMap<TabletId, Arc<OpenBucket>>>,
     /// One lock per tablet that is being opened, so that it is opened once.
     opening: Mutex<HashMap<TabletId, Arc<Mutex<()>>>>,
+    /// Bounds how many are opened at a time for those who wait.
+    opening_turns: Semaphore,
 }
 
 impl Tablets {
@@ -80,6 +87,7 @@ impl Tablets {
             config: RwLock::new(config),
             open: RwLock::default(),
             opening: Mutex::default(),
+            opening_turns: Semaphore::new(AT_ONCE),
         })
     }
 
@@ -100,6 +108,11 @@ impl Tablets {
 
     /// The tablet; opens it when it is not.
     pub async fn get(self: &Arc<Self>, id: TabletId) -> Result<Arc<OpenBucket>, TabletError> {
+        if let Some(bucket) = self.get_open(id) {
+            return Ok(bucket);
+        }
+        // Nobody closes the semaphore.
+        let _turn = self.opening_turns.acquire().await;
         if let Some(bucket) = self.get_open(id) {
             return Ok(bucket);
         }
@@ -253,10 +266,12 @@ impl Tablets {
     /// start on. Waits for the disk.
     pub fn open_existing(&self) {
         let ids: Vec<TabletId> = self.catalog.view().tablets().collect();
-        for id in ids.into_iter().filter(|id| self.has_files(*id)) {
-            // An error was logged where it happened; clients are told when they come.
-            let _ = self.open_now(id);
-        }
+        on_threads(ids, |id| {
+            if self.has_files(id) {
+                // An error was logged where it happened; clients are told when they come.
+                let _ = self.open_now(id);
+            }
+        });
     }
 
     /// Moves a log's start, as DeleteRecords asks: durable when this returns, and what was made of
@@ -315,6 +330,23 @@ impl Tablets {
         }
     }
 
+    /// True when recovery would have to read much in all.
+    pub fn recovery_is_crowded(&self) -> bool {
+        self.resources.context.recovery_debt.is_crowded()
+    }
+
+    /// Writes a checkpoint of every log behind whose last one too much lies. Waits for the disk.
+    pub fn checkpoint_due(&self) {
+        for bucket in self.all_open() {
+            let log = bucket.tablet.log().log();
+            if log.checkpoint_is_due()
+                && let Err(error) = log.checkpoint()
+            {
+                tracing::warn!(table = %bucket.table.path, tablet = %log.id(), %error, "checkpoint failed");
+            }
+        }
+    }
+
     /// Closes every log: syncs, writes a checkpoint. Waits for the disk.
     pub fn close(&self) {
         let buckets: Vec<_> = self
@@ -323,12 +355,28 @@ impl Tablets {
             .drain()
             .map(|(_, bucket)| bucket)
             .collect();
-        for bucket in buckets {
+        on_threads(buckets, |bucket| {
             if let Err(error) = bucket.tablet.log().close() {
                 tracing::warn!(table = %bucket.table.path, %error, "a log was not closed cleanly");
             }
-        }
+        });
     }
+}
+
+/// Does `work` for all items, on a few threads at once, and waits for them.
+fn on_threads<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    let count = items.len().min(AT_ONCE);
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().next();
+    std::thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                while let Some(item) = next() {
+                    work(item);
+                }
+            });
+        }
+    });
 }
 
 /// Where the tablets of a table or table partition lie.

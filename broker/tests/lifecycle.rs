@@ -7,7 +7,15 @@ mod common;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-use common::TestBroker;
+use std::time::Duration;
+
+use common::kafka_peer::Kafka;
+use common::records::{Row, kafka_batch};
+use common::{TestBroker, fluss};
+use prost::Message;
+use protocol::fluss::api::Request;
+use protocol::fluss::messages::FetchLogRequest;
+use protocol::kafka::compression::Codec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vltava::server::StartError;
@@ -50,6 +58,47 @@ async fn health_and_metrics_are_served() {
             .starts_with("HTTP/1.1 404")
     );
     broker.stop().await;
+}
+
+/// Long polls of both wires would wait ten minutes; the stop ends them, and what came after them
+/// on the same connection is answered, too.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_long_polls() {
+    const WAIT_MS: i32 = 600_000;
+    let wait_max = ("vltava.fetch.wait.max.ms", "600000");
+    let patience = ("vltava.shutdown.timeout.ms", "600000");
+    let broker = TestBroker::start_with([wait_max, patience]).await;
+    let mut kafka = Kafka::connect(broker.kafka()).await.expect("open");
+    for topic in ["idle", "busy"] {
+        kafka.create_topic(topic, 1).await.expect("created");
+    }
+    let fetch = kafka.send_fetch("idle", 0, 0, WAIT_MS);
+    fetch.await.expect("sent");
+    let rows = [Row::of_value("v".into(), 1)];
+    let batch = kafka_batch(&rows, Codec::None, None);
+    kafka.send_batch("busy", 0, batch).await.expect("sent");
+    // Requests of a connection start in order: the fetch waits now.
+    let mut other = Kafka::connect(broker.kafka()).await.expect("open");
+    let seen = other.fetch("busy", 0, 0, WAIT_MS).await.expect("answered");
+    assert!(!seen.records.is_empty());
+
+    let mut client = fluss::Client::connect(broker.fluss()).await;
+    let table = client
+        .create_table(&fluss::path("idle"), &fluss::log_table(1))
+        .await;
+    let request = fluss::fetch(table, 0, 0, WAIT_MS);
+    let waiting = client
+        .send(FetchLogRequest::KEY.code(), 0, &request.encode_to_vec())
+        .await;
+    client.table_info(&fluss::path("idle")).await;
+
+    let stopped = tokio::time::timeout(Duration::from_secs(60), broker.stop());
+    stopped.await.expect("without waiting for the long polls");
+    let fetched = kafka.fetched().await.expect("answered");
+    assert_eq!((fetched.error, fetched.records.len()), (0, 0));
+    assert_eq!(kafka.acknowledged().await.expect("answered"), Ok(0));
+    let answer = client.receive().await.expect("answered");
+    assert_eq!((answer.kind, answer.request_id), (0, waiting));
 }
 
 #[tokio::test]

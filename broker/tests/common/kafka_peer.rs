@@ -153,6 +153,18 @@ impl Kafka {
         offset: i64,
         wait_ms: i32,
     ) -> io::Result<Fetched> {
+        self.send_fetch(topic, partition, offset, wait_ms).await?;
+        self.fetched().await
+    }
+
+    /// Sends such a fetch without waiting for its answer.
+    pub async fn send_fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        wait_ms: i32,
+    ) -> io::Result<()> {
         let partition = FetchPartition::default()
             .with_partition(partition)
             .with_fetch_offset(offset)
@@ -169,7 +181,12 @@ impl Kafka {
             .with_session_id(0)
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
-        let mut answer = self.ask(FETCH, request).await?;
+        self.send(FETCH, &request).await
+    }
+
+    /// The answer to the oldest fetch that was sent.
+    pub async fn fetched(&mut self) -> io::Result<Fetched> {
+        let mut answer = self.receive::<FetchRequest>(FETCH).await?;
         let partition = answer.responses[0].partitions.remove(0);
         Ok(Fetched {
             error: partition.error_code,

@@ -25,10 +25,14 @@ pub enum Until {
     Durable,
 }
 
+/// Threads that write checkpoints. Their syncs may be long: no group commit waits behind them.
+const CHECKPOINT_THREADS: usize = 2;
+
 /// The threads that all logs of a broker share.
 pub struct LogThreads {
     lanes: Workers,
     syncs: Workers,
+    checkpoints: Workers,
     queue_bytes_max: usize,
 }
 
@@ -43,6 +47,7 @@ impl LogThreads {
         Ok(Arc::new(LogThreads {
             lanes: Workers::start("append", lanes)?,
             syncs: Workers::start("sync", syncs)?,
+            checkpoints: Workers::start("checkpoint", CHECKPOINT_THREADS)?,
             queue_bytes_max,
         }))
     }
@@ -287,7 +292,7 @@ impl Inner {
         if self.checkpoint.want() {
             let inner = Arc::clone(self);
             let work = move || inner.checkpoint.run(|| inner.write_checkpoint());
-            self.threads.syncs.run(work);
+            self.threads.checkpoints.run(work);
         }
     }
 

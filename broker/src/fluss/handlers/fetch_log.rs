@@ -21,6 +21,7 @@ use storage::tablet::FlussRead;
 use tokio::time::Instant;
 
 use super::filter;
+use crate::broker::Broker;
 use crate::fluss::error::Failure;
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
@@ -68,7 +69,7 @@ pub async fn handle(
     resolve::check_bucket_count(buckets.sum())?;
     let limits = limits(context, &request);
     let targets = resolve_all(context, request.tables_req).await;
-    let pass = fetch(&targets, &limits).await;
+    let pass = fetch(context.broker(), &targets, &limits).await;
     let mut refusals = Refusals::new(context);
     let mut tables: Vec<FetchedTable> = Vec::new();
     for (target, bucket) in targets.iter().zip(pass.answers) {
@@ -147,7 +148,7 @@ fn projection(table: &PbFetchLogReqForTable) -> Result<Option<Arc<[usize]>>, Fai
 }
 
 /// Reads until there is enough for an answer.
-async fn fetch(targets: &[Target], limits: &Limits) -> Pass {
+async fn fetch(broker: &Broker, targets: &[Target], limits: &Limits) -> Pass {
     let pass = read_all(targets, limits).await;
     let nothing_to_wait_for = targets.iter().all(|target| target.bucket.is_err());
     if pass.is_enough(limits) || nothing_to_wait_for || Instant::now() >= limits.deadline {
@@ -165,10 +166,7 @@ async fn fetch(targets: &[Target], limits: &Limits) -> Pass {
         if pass.is_enough(limits) {
             return pass;
         }
-        if tokio::time::timeout_at(limits.deadline, signal.0.fired())
-            .await
-            .is_err()
-        {
+        if !broker.wait_for_data(&signal.0, limits.deadline).await {
             return read_all(targets, limits).await;
         }
     }

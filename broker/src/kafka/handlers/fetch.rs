@@ -11,6 +11,7 @@ use storage::log::DataSignal;
 use storage::tablet::KafkaRead;
 use tokio::time::Instant;
 
+use crate::broker::Broker;
 use crate::kafka::error;
 use crate::kafka::fetch_session::{FetchPlan, PartitionKey, SessionRequest, Wanted};
 use crate::kafka::topics::TopicRef;
@@ -63,7 +64,7 @@ pub async fn handle(context: Context, request: FetchRequest) -> FetchAnswer {
         }
     };
     let targets = resolve(&context, &plan).await;
-    let pass = fetch(&targets, &limits).await;
+    let pass = fetch(context.broker(), &targets, &limits).await;
     answer(&context, plan, pass)
 }
 
@@ -150,7 +151,7 @@ async fn resolve(context: &Context, plan: &FetchPlan) -> Vec<Target> {
 }
 
 /// Reads until there is enough for an answer.
-async fn fetch(targets: &[Target], limits: &Limits) -> Pass {
+async fn fetch(broker: &Broker, targets: &[Target], limits: &Limits) -> Pass {
     let mut pass = read_all(targets, limits).await;
     if pass.is_enough(limits) || Instant::now() >= limits.deadline {
         return pass;
@@ -167,10 +168,7 @@ async fn fetch(targets: &[Target], limits: &Limits) -> Pass {
         if pass.is_enough(limits) {
             return pass;
         }
-        if tokio::time::timeout_at(limits.deadline, signal.0.fired())
-            .await
-            .is_err()
-        {
+        if !broker.wait_for_data(&signal.0, limits.deadline).await {
             return read_all(targets, limits).await;
         }
     }

@@ -67,7 +67,7 @@ impl Recovery<'_> {
             // what it held.
             _ => self
                 .place
-                .create(fresh_header(self.context, self.tablet, last.base))?,
+                .replace(fresh_header(self.context, self.tablet, last.base))?,
         };
         settled.tail_was_cut = cut && scan.position > HEADER_LENGTH;
         settled.take(scan, scan.segment, segment, cut);

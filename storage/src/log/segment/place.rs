@@ -12,7 +12,7 @@ use protocol::ids::Offset;
 use super::header::{HEADER_LENGTH, SegmentHeader, file_name};
 use super::index_file::IndexFile;
 use super::{IndexSlot, Segment};
-use crate::env::{Disk, OpenMode};
+use crate::env::{Disk, DiskFile, OpenMode};
 use crate::log::error::LogError;
 use crate::log::index::{SparseIndex, Summary};
 
@@ -67,21 +67,44 @@ impl SegmentPlace {
     /// directory, its header after a sync of the file.
     pub(in crate::log) fn create(&self, header: SegmentHeader) -> Result<Arc<Segment>, LogError> {
         let path = self.path(header.base, "log");
+        let file = self.write_header(&header, &path)?;
+        Ok(self.fresh(header, path, file))
+    }
+
+    /// As [`SegmentPlace::create`] where a file of that name is there, without frames that count:
+    /// after a crash the old or the new one is there, whole.
+    pub(in crate::log) fn replace(&self, header: SegmentHeader) -> Result<Arc<Segment>, LogError> {
+        let path = self.path(header.base, "log");
+        let temporary = path.with_extension("log.tmp");
+        let file = self.write_header(&header, &temporary)?;
+        file.sync_data()
+            .map_err(LogError::io("cannot sync", &temporary))?;
+        self.disk
+            .rename(&temporary, &path)
+            .map_err(LogError::io("cannot rename to", &path))?;
+        Ok(self.fresh(header, path, file))
+    }
+
+    fn write_header(
+        &self,
+        header: &SegmentHeader,
+        path: &Path,
+    ) -> Result<Arc<dyn DiskFile>, LogError> {
         let file = self
             .disk
-            .open(&path, OpenMode::CreateOrTruncate)
-            .map_err(LogError::io("cannot create", &path))?;
+            .open(path, OpenMode::CreateOrTruncate)
+            .map_err(LogError::io("cannot create", path))?;
         file.write_all_at(&[io::IoSlice::new(&header.encode())], 0)
-            .map_err(LogError::io("cannot write", &path))?;
-        let segment = self.segment(
-            header,
-            path,
-            HEADER_LENGTH,
-            IndexSlot::Growing(SparseIndex::new(header.base, HEADER_LENGTH)),
-        );
+            .map_err(LogError::io("cannot write", path))?;
+        Ok(file)
+    }
+
+    fn fresh(&self, header: SegmentHeader, path: PathBuf, file: Arc<dyn DiskFile>) -> Arc<Segment> {
+        let index = SparseIndex::new(header.base, HEADER_LENGTH);
+        let segment = self.segment(header, path, HEADER_LENGTH, IndexSlot::Growing(index));
         *segment.file.lock() = Some(file);
         self.files.opened(&segment);
-        Ok(segment)
+        segment
     }
 
     /// A closed segment that is on disk.

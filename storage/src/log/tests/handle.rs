@@ -173,6 +173,24 @@ async fn in_page_cache_mode_syncs_happen_behind_the_answers() {
 }
 
 #[tokio::test]
+async fn appends_wait_for_a_checkpoint_when_recovery_would_have_to_read_too_much() {
+    let simulation = Simulation::new(1);
+    let config = LogConfig {
+        flush_mode: FlushMode::PageCache,
+        ..config()
+    };
+    let log = open_handle(&simulation, config);
+    log.log().debt.add(5 << 30);
+    let ticket = log.append(append_of([batch(1, 500, 1)]), Until::Appended);
+    answer(ticket).await.unwrap();
+    let behind = log.log().bytes_behind();
+    assert!(
+        (1..1_000).contains(&behind),
+        "the checkpoint came first: {behind}"
+    );
+}
+
+#[tokio::test]
 async fn the_head_of_a_frame_is_found_without_its_batch() {
     let simulation = Simulation::new(1);
     let log = open_handle(&simulation, config());

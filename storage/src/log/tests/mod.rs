@@ -4,6 +4,7 @@ mod append;
 mod durable;
 mod handle;
 mod read;
+mod recovery;
 mod retention;
 
 use std::path::PathBuf;
