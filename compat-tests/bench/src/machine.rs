@@ -43,7 +43,7 @@ pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let answer = Command::new("git")
             .arg("-C")
-            .arg(harness::cache::sources())
+            .arg(harness::cache::sources().ok()?)
             .args(arguments)
             .output()
             .ok()?;

@@ -72,7 +72,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         restart_gb: if short { 1.0 } else { 10.0 },
         seed: 1,
         name: if short { "bench-short" } else { "bench" }.to_owned(),
-        reports: harness::cache::sources().join("../docs/reports"),
+        reports: harness::cache::sources()
+            .map_err(|error| error.to_string())?
+            .join("../docs/reports"),
         command: format!(
             "make bench{} ARGS=\"{}\"",
             if short { " SHORT=1" } else { "" },

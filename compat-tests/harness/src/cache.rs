@@ -20,9 +20,25 @@ pub fn directory(part: &str) -> io::Result<PathBuf> {
     path.canonicalize()
 }
 
-/// The `compat-tests` directory of the checkout that this program was built from.
-pub fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+/// The `compat-tests` directory of the checkout at hand: `COMPAT_SOURCES`, which the scripts there set, or what cargo
+/// says when it starts a program of this workspace itself. Never the checkout that the program was built from: builds are
+/// shared.
+///
+/// # Errors
+/// When neither variable names a directory.
+pub fn sources() -> io::Result<PathBuf> {
+    let named = |variable| env::var_os(variable).filter(|value| !value.is_empty());
+    let path = match (named("COMPAT_SOURCES"), named("CARGO_MANIFEST_DIR")) {
+        (Some(sources), _) => PathBuf::from(sources),
+        (_, Some(package)) => Path::new(&package).join(".."),
+        _ => {
+            return Err(io::Error::other(
+                "set COMPAT_SOURCES to the directory compat-tests",
+            ));
+        }
+    };
+    path.canonicalize()
+        .map_err(|cause| io::Error::new(cause.kind(), format!("{}: {cause}", path.display())))
 }
 
 /// A short name for the contents of `files`: what was downloaded or built from them is kept under it.

@@ -24,8 +24,6 @@ up starts one server, prints the variables that point suites at it, and stops it
 pub enum Order {
     Help,
     List,
-    /// Name the checkout that this program was built from; for the script `run`.
-    Sources,
     Up(Server),
     Run(Plan),
 }
@@ -51,7 +49,6 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Order, String> {
     match arguments.peek().map(String::as_str) {
         Some("-h" | "--help" | "help") => return Ok(Order::Help),
         Some("list") => return Ok(Order::List),
-        Some("sources") => return Ok(Order::Sources),
         Some("up") => return server(arguments.nth(1).as_deref()).map(Order::Up),
         _ => {}
     }

@@ -19,7 +19,7 @@ struct Entry {
 impl Expected {
     /// The file of this target; addresses given by hand expect everything to pass.
     pub fn load(target: Target) -> io::Result<Self> {
-        let path = cache::sources()
+        let path = cache::sources()?
             .join("expected")
             .join(format!("{}.txt", target.name()));
         match fs::read_to_string(&path) {

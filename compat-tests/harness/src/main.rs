@@ -23,10 +23,6 @@ fn main() -> ExitCode {
             }
             Ok(true)
         }
-        Ok(command_line::Order::Sources) => {
-            println!("{}", env!("CARGO_MANIFEST_DIR"));
-            Ok(true)
-        }
         Ok(command_line::Order::Up(server)) => up::up(server).map(|()| true),
         Ok(command_line::Order::Run(plan)) => runner::run(&plan),
         Err(message) => Err(message.into()),

@@ -190,7 +190,7 @@ fn vltava_program() -> Result<PathBuf, Box<dyn Error>> {
             "json-render-diagnostics",
             "--manifest-path",
         ])
-        .arg(cache::sources().join("../Cargo.toml"))
+        .arg(cache::sources()?.join("../Cargo.toml"))
         // This workspace's builds have a directory of their own: the broker's stay where `make` puts them.
         .env_remove("CARGO_TARGET_DIR")
         .envs(

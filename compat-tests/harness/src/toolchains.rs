@@ -2,6 +2,7 @@
 
 use harness::cache;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,25 +52,28 @@ const NO_REGISTRY: &[&str] = &[
 
 /// Where installed packages and builds lie.
 pub fn python() -> io::Result<PathBuf> {
-    let requirements = cache::sources().join("python/requirements.txt");
+    let requirements = cache::sources()?.join("python/requirements.txt");
     Ok(cache::directory("python")?.join(cache::fingerprint(&[requirements])?))
 }
 
 /// The directory whose `node_modules` holds the packages.
 pub fn node() -> io::Result<PathBuf> {
-    let manifest = cache::sources().join("node/package.json");
+    let manifest = cache::sources()?.join("node/package.json");
     Ok(cache::directory("node")?.join(cache::fingerprint(&[manifest])?))
 }
 
-/// Maven's build directory: nothing is written into the checkout.
+/// Maven's build directory: nothing is written into the checkout. Each checkout has its own, because Maven too judges by
+/// the times of files.
 pub fn maven_build() -> io::Result<PathBuf> {
-    cache::directory("java")
+    let mut hasher = DefaultHasher::new();
+    cache::sources()?.hash(&mut hasher);
+    cache::directory(&format!("java/{:016x}", hasher.finish()))
 }
 
 impl Toolchain {
     /// Installs and builds; quick when nothing has changed. What the tools print goes to `log`.
     pub fn prepare(self, log: &Path) -> Result<(), PrepareError> {
-        let sources = cache::sources();
+        let sources = cache::sources()?;
         match self {
             Toolchain::Cargo(package) => {
                 let mut command = Command::new("cargo");

@@ -26,7 +26,7 @@ pub enum FetchError {
 /// # Errors
 /// [`FetchError`].
 pub fn fetch(name: &str) -> Result<PathBuf, FetchError> {
-    let pom = cache::sources().join("peers").join(name).join("pom.xml");
+    let pom = cache::sources()?.join("peers").join(name).join("pom.xml");
     let directory = cache::directory("peers")?.join(format!(
         "{name}-{}",
         cache::fingerprint(std::slice::from_ref(&pom))?
