@@ -12,6 +12,7 @@ pub mod buffers;
 pub mod catalog;
 pub mod clock;
 pub mod env;
+pub mod kv;
 pub mod log;
 pub mod tablet;
 pub mod threads;

@@ -69,7 +69,7 @@ impl RowLayout {
     }
 
     /// The form of the rows.
-    pub fn form(&self) -> KvFormat {
+    pub fn format(&self) -> KvFormat {
         self.form
     }
 

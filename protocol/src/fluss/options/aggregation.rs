@@ -40,7 +40,12 @@ pub(super) fn check_no_functions(schema: &Schema) -> Result<(), String> {
     }
 }
 
-fn check_function(function: &AggFunction, kind: &TypeKind) -> Result<(), String> {
+/// Checks that a function exists, takes this type, and has the parameters that it knows. The name
+/// is in lower case with underscores.
+///
+/// # Errors
+/// The text says what does not fit, without naming the column.
+pub fn check_function(function: &AggFunction, kind: &TypeKind) -> Result<(), String> {
     let name = function.name.as_str();
     let joins_text = matches!(name, "listagg" | "string_agg");
     for (key, value) in &function.parameters {

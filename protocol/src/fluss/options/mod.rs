@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+pub use aggregation::check_function;
 pub use alter::{Altered, OptionChange, TableAlteration, apply_alter};
 pub use choices::{
     ArrowCompression, ChangelogImage, DataLakeFormat, DeleteBehavior, KvFormat, LogFormat,
