@@ -9,6 +9,7 @@
 //! server semantics of primary-key tables; `KvTablet.java`.
 
 pub mod auto_increment;
+pub mod changelog;
 pub mod merge;
 
 #[cfg(test)]
