@@ -11,6 +11,9 @@
 pub mod auto_increment;
 pub mod changelog;
 pub mod merge;
+pub mod write_buffer;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod model;
