@@ -6,6 +6,7 @@
 mod answer_errors;
 mod dispatch;
 pub mod error;
+pub mod fetch_pace;
 pub mod fetch_session;
 pub mod handlers;
 pub mod topics;

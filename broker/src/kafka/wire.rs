@@ -9,6 +9,7 @@ use protocol::kafka::api;
 use protocol::kafka::request::RequestFrame;
 
 use super::dispatch;
+use super::fetch_pace::FetchPace;
 use super::fetch_session::FetchSessions;
 use crate::broker::Broker;
 use crate::metrics::ApiMeter;
@@ -37,6 +38,8 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// The connection.
     pub peer: Arc<Peer>,
+    /// How fast its fetches follow one another.
+    pub fetch_pace: Arc<FetchPace>,
     /// What the client calls itself; empty when it says nothing.
     pub client_id: StrBytes,
     /// The version of the request and of its answer.
@@ -72,22 +75,31 @@ impl KafkaWire {
     }
 }
 
+/// What is remembered of a connection.
+pub struct Client {
+    peer: Arc<Peer>,
+    fetch_pace: Arc<FetchPace>,
+}
+
 impl Wire for KafkaWire {
-    type ConnectionState = Arc<Peer>;
+    type ConnectionState = Client;
 
     fn name(&self) -> &'static str {
         "kafka"
     }
 
-    fn connected(&self, peer: &Peer) -> Arc<Peer> {
-        Arc::new(peer.clone())
+    fn connected(&self, peer: &Peer) -> Client {
+        Client {
+            peer: Arc::new(peer.clone()),
+            fetch_pace: Arc::default(),
+        }
     }
 
-    async fn start(&self, peer: &mut Arc<Peer>, frame: Bytes) -> Started {
+    async fn start(&self, client: &mut Client, frame: Bytes) -> Started {
         let request = match RequestFrame::read(frame) {
             Ok(request) => request,
             Err(error) => {
-                tracing::info!(client = %peer.address, %error, "closing a connection with an unreadable request");
+                tracing::info!(client = %client.peer.address, %error, "closing a connection with an unreadable request");
                 return Started::now(Order::InOrder, Answer::Close("unreadable request"));
             }
         };
@@ -102,7 +114,8 @@ impl Wire for KafkaWire {
         };
         let context = Context {
             shared: Arc::clone(&self.shared),
-            peer: Arc::clone(peer),
+            peer: Arc::clone(&client.peer),
+            fetch_pace: Arc::clone(&client.fetch_pace),
             client_id: request.client_id.clone().unwrap_or_default(),
             version: request.version,
             correlation_id: request.correlation_id,

@@ -65,16 +65,22 @@ pub async fn handle(context: Context, request: FetchRequest) -> FetchAnswer {
     };
     let targets = resolve(&context, &plan).await;
     let pass = fetch(context.broker(), &targets, &limits).await;
+    context.fetch_pace.answered(Instant::now());
     answer(&context, plan, pass)
 }
 
 fn limits(context: &Context, request: &FetchRequest) -> Limits {
     let config = context.broker().config().fetch();
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(config.wait_max);
+    let now = Instant::now();
+    let bytes_min = (request.min_bytes.max(0) as usize).min(config.answer_bytes_max);
+    let bytes_paced = context.fetch_pace.answer_bytes(now).max(bytes_min);
     Limits {
-        bytes_max: (request.max_bytes.max(0) as usize).min(config.answer_bytes_max),
-        bytes_min: (request.min_bytes.max(0) as usize).min(config.answer_bytes_max),
-        deadline: Instant::now() + wait,
+        bytes_max: (request.max_bytes.max(0) as usize)
+            .min(config.answer_bytes_max)
+            .min(bytes_paced),
+        bytes_min,
+        deadline: now + wait,
         committed_only: request.isolation_level == READ_COMMITTED,
         strict: false,
     }
