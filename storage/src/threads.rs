@@ -1,5 +1,6 @@
 //! Threads that may wait for the disk: a fixed number of workers with one queue of jobs.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -45,11 +46,54 @@ impl Workers {
     /// Queues a job. The callers bound how many there can be: one per log and kind.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         self.queue.state.lock().jobs.push_back(Box::new(job));
-        self.queue.changed.notify_one();
+        self.queue.wake_one();
+    }
+
+    /// True while jobs wait for a worker. A job that could go on for long queues itself again
+    /// then, so that the others get their turn.
+    pub fn is_contended(&self) -> bool {
+        !self.queue.state.lock().jobs.is_empty()
     }
 }
 
+thread_local! {
+    /// Queues whose workers this thread owes a wake, once for each job; `None` outside of
+    /// [`wake_together`].
+    static OWED: RefCell<Option<Vec<Arc<Queue>>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`, which does not wait, and wakes the workers for the jobs that it queues when it is
+/// over: one wake of a worker that finds several appends costs less than a wake for each, in the
+/// middle of the work that makes the next.
+pub fn wake_together<T>(work: impl FnOnce() -> T) -> T {
+    /// Pays also when `work` panics.
+    struct Debt;
+    impl Drop for Debt {
+        fn drop(&mut self) {
+            let owed = OWED.take();
+            for queue in owed.into_iter().flatten() {
+                queue.changed.notify_one();
+            }
+        }
+    }
+    if OWED.with_borrow(Option::is_some) {
+        return work();
+    }
+    OWED.set(Some(Vec::new()));
+    let _debt = Debt;
+    work()
+}
+
 impl Queue {
+    fn wake_one(self: &Arc<Self>) {
+        OWED.with_borrow_mut(|owed| match owed {
+            Some(owed) => owed.push(Arc::clone(self)),
+            None => {
+                self.changed.notify_one();
+            }
+        });
+    }
+
     fn work(&self) {
         loop {
             let job = {
@@ -90,6 +134,31 @@ impl Drop for Workers {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn workers_are_woken_when_the_work_is_over_even_by_a_panic() {
+        let (done, waits) = std::sync::mpsc::channel();
+        let workers = Workers::start("test", 1).unwrap();
+        let queue = |number: i32| {
+            let done = done.clone();
+            workers.run(move || done.send(number).unwrap());
+        };
+        wake_together(|| {
+            queue(1);
+            wake_together(|| queue(2));
+        });
+        assert_eq!([waits.recv().unwrap(), waits.recv().unwrap()], [1, 2]);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wake_together(|| {
+                queue(3);
+                panic!("on purpose");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(waits.recv().unwrap(), 3);
+        queue(4);
+        assert_eq!(waits.recv().unwrap(), 4);
+    }
 
     #[test]
     fn all_queued_jobs_run_even_after_a_panic() {

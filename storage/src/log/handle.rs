@@ -4,15 +4,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use protocol::ids::{LeaderEpoch, TabletId};
 use tokio::sync::oneshot;
 
 use super::config::{FlushMode, LogConfig};
 use super::error::{AppendError, LogError, ReadError};
+use super::gather::Gather;
 use super::log::{Append, Appended, Log, LogContext};
 use super::read::{FrameRun, ReadRange};
+use super::round::Round;
 use super::watermark::{AppendAnswer, DataSignal};
 use crate::threads::Workers;
 
@@ -67,37 +70,11 @@ struct Inner {
     lane_waits: AtomicBool,
     sync: Round,
     checkpoint: Round,
-}
-
-/// Work that one thread at a time does for everybody who wanted it before it began.
-#[derive(Default)]
-struct Round {
-    wanted: AtomicBool,
-    running: AtomicBool,
-}
-
-impl Round {
-    /// Asks for a round. True when the caller must start a thread that runs them.
-    fn want(&self) -> bool {
-        self.wanted.store(true, Ordering::Release);
-        !self.running.swap(true, Ordering::AcqRel)
-    }
-
-    /// Does `work` until nobody wants another round.
-    fn run(&self, mut work: impl FnMut()) {
-        loop {
-            while self.wanted.swap(false, Ordering::AcqRel) {
-                work();
-            }
-            self.running.store(false, Ordering::Release);
-            // Wanted between the last look and the line above: nobody else would start.
-            let again =
-                self.wanted.load(Ordering::Acquire) && !self.running.swap(true, Ordering::AcqRel);
-            if !again {
-                return;
-            }
-        }
-    }
+    /// Touched by the one sync that runs.
+    gather: Mutex<Gather>,
+    /// While a sync waits for more appends: how many.
+    gather_goal: Mutex<Option<usize>>,
+    gathered: Condvar,
 }
 
 #[derive(Default)]
@@ -129,6 +106,9 @@ impl LogHandle {
             lane_waits: AtomicBool::new(false),
             sync: Round::default(),
             checkpoint: Round::default(),
+            gather: Mutex::default(),
+            gather_goal: Mutex::default(),
+            gathered: Condvar::new(),
         });
         // Once only: the next start is spared what this one had to read.
         if inner.log.bytes_behind() > 0 && inner.log.offline_cause().is_none() {
@@ -219,7 +199,7 @@ impl LogHandle {
 }
 
 impl Inner {
-    /// Appends all that waits, until nothing does.
+    /// Appends all that waits, until nothing does or another log wants the lane.
     fn run_lane(self: &Arc<Self>) {
         loop {
             if self.log.must_wait_for_checkpoint() {
@@ -246,6 +226,11 @@ impl Inner {
                 self.answer(result, until, answer);
             }
             self.sync_if_needed();
+            if self.threads.lanes.is_contended() {
+                let inner = Arc::clone(self);
+                self.threads.lanes.run(move || inner.run_lane());
+                return;
+            }
         }
     }
 
@@ -280,10 +265,29 @@ impl Inner {
 
     fn sync_soon(self: &Arc<Self>) {
         if self.sync.want() {
-            let inner = Arc::clone(self);
-            // A failure takes the log offline and answers everybody.
-            let work = move || inner.sync.run(|| drop(inner.log.sync()));
-            self.threads.syncs.run(work);
+            self.queue_syncs();
+            return;
+        }
+        let mut goal = self.gather_goal.lock();
+        if goal.is_some_and(|goal| self.log.waiters.durable_waiting() >= goal) {
+            *goal = None;
+            self.gathered.notify_one();
+        }
+    }
+
+    fn queue_syncs(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.threads.syncs.run(move || inner.run_syncs());
+    }
+
+    /// Syncs until nobody wants another, or another log wants the thread.
+    fn run_syncs(self: &Arc<Self>) {
+        let ended = self.sync.run(|| {
+            self.sync_gathered();
+            !self.threads.syncs.is_contended()
+        });
+        if !ended {
+            self.queue_syncs();
         }
     }
 
@@ -291,7 +295,12 @@ impl Inner {
     fn checkpoint_soon(self: &Arc<Self>) {
         if self.checkpoint.want() {
             let inner = Arc::clone(self);
-            let work = move || inner.checkpoint.run(|| inner.write_checkpoint());
+            let work = move || {
+                inner.checkpoint.run(|| {
+                    inner.write_checkpoint();
+                    true
+                });
+            };
             self.threads.checkpoints.run(work);
         }
     }
@@ -306,6 +315,36 @@ impl Inner {
         if self.lane_waits.swap(false, Ordering::AcqRel) {
             let inner = Arc::clone(self);
             self.threads.lanes.run(move || inner.run_lane());
+        }
+    }
+
+    /// Syncs once, after a pause in which the producers that the last sync answered may come back.
+    fn sync_gathered(&self) {
+        let waiters = &self.log.waiters;
+        let mut gather = self.gather.lock();
+        // While other logs wait for a thread there is pause enough.
+        if !self.threads.syncs.is_contended()
+            && let Some((goal, longest)) = gather.pause(waiters.durable_waiting())
+        {
+            self.wait_for_appends(goal, longest);
+            gather.paused(waiters.durable_waiting());
+        }
+        let clock = &self.log.context().env.clock;
+        let (started, answered) = (clock.monotonic(), waiters.durable_answered());
+        // A failure takes the log offline and answers everybody.
+        drop(self.log.sync());
+        let took = clock.monotonic().saturating_sub(started);
+        let answered = waiters.durable_answered().wrapping_sub(answered);
+        gather.synced(took, answered, waiters.durable_waiting());
+    }
+
+    fn wait_for_appends(&self, goal: usize, longest: Duration) {
+        let mut wanted = self.gather_goal.lock();
+        if self.log.waiters.durable_waiting() < goal {
+            *wanted = Some(goal);
+            // Woken for nothing, it syncs a little early.
+            self.gathered.wait_for(&mut wanted, longest);
+            *wanted = None;
         }
     }
 }

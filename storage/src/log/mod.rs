@@ -17,6 +17,7 @@ mod durable;
 mod epochs;
 mod error;
 pub mod frame;
+mod gather;
 mod handle;
 mod heads;
 mod index;
@@ -26,6 +27,7 @@ mod producers;
 mod read;
 mod recovery;
 mod retention;
+mod round;
 mod scan;
 mod segment;
 #[cfg(test)]

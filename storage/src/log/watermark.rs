@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use protocol::ids::Offset;
@@ -51,6 +51,8 @@ impl DataSignal {
 #[derive(Default)]
 pub(super) struct Waiters {
     durable: Mutex<VecDeque<(Offset, Appended, AppendAnswer)>>,
+    /// Appends that were answered as durable, ever.
+    answered: AtomicUsize,
     data: Mutex<Vec<Arc<DataSignal>>>,
 }
 
@@ -58,6 +60,16 @@ impl Waiters {
     /// Answers once the high watermark is at `end` or above. Ends come in ascending order.
     pub(super) fn wait_durable(&self, end: Offset, appended: Appended, answer: AppendAnswer) {
         self.durable.lock().push_back((end, appended, answer));
+    }
+
+    /// How many appends wait until they are durable.
+    pub(super) fn durable_waiting(&self) -> usize {
+        self.durable.lock().len()
+    }
+
+    /// How many appends were answered as durable, ever.
+    pub(super) fn durable_answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Registers a fetch that waits for more data.
@@ -77,6 +89,7 @@ impl Waiters {
             let count = durable.partition_point(|(target, _, _)| *target <= end);
             durable.drain(..count).collect()
         };
+        self.answered.fetch_add(reached.len(), Ordering::Relaxed);
         for (_, appended, answer) in reached {
             // A closed channel is a client that went away.
             let _ = answer.send(Ok(appended));
