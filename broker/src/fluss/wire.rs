@@ -129,6 +129,11 @@ impl Wire for FlussWire {
         }
     }
 
+    /// fluss-rs leaves Nagle's algorithm on: a write behind a long poll waited 40 ms.
+    fn acknowledges_at_once(&self) -> bool {
+        true
+    }
+
     async fn start(&self, connection: &mut Connection, frame: Bytes) -> Started {
         let request = match RequestFrame::parse(frame) {
             Ok(request) => request,

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -16,6 +15,7 @@ use super::in_flight::{Head, InFlight, Outcome, Panicked, Ticket, poll_guarded};
 use super::limits::{NetworkLimits, NetworkMeters};
 use super::memory::RequestMemory;
 use super::reader::{Frame, FrameReader, ReadError};
+use super::transport::Transport;
 use super::wire::{Answer, Peer, Started, Wire};
 use super::writer::AnswerQueue;
 
@@ -76,6 +76,8 @@ pub(crate) struct Connection<W: Wire, S> {
     timer: Pin<Box<Sleep>>,
     /// When a frame last came or an answer last left.
     last_active: Instant,
+    /// Something was read, and nothing written since that would acknowledge it.
+    unacknowledged: bool,
     /// When the socket last took bytes, or the first that now wait were queued.
     last_written: Instant,
 }
@@ -85,7 +87,7 @@ struct Starting<T> {
     ticket: Option<Ticket>,
 }
 
-impl<W: Wire, S: AsyncRead + AsyncWrite + Unpin> Connection<W, S> {
+impl<W: Wire, S: Transport> Connection<W, S> {
     pub(crate) fn new(
         stream: S,
         wire: Arc<W>,
@@ -108,6 +110,7 @@ impl<W: Wire, S: AsyncRead + AsyncWrite + Unpin> Connection<W, S> {
             stop: Box::pin(stop.cancelled_owned()),
             timer: Box::pin(sleep_until(now + tick(&limits))),
             last_active: now,
+            unacknowledged: false,
             last_written: now,
             limits,
             meters,
@@ -203,7 +206,11 @@ impl<W: Wire, S: AsyncRead + AsyncWrite + Unpin> Connection<W, S> {
             return Ok(false);
         }
         let bytes_in = &self.meters.bytes_in;
-        let mut count = |bytes: usize| bytes_in.increment(bytes as u64);
+        let unacknowledged = &mut self.unacknowledged;
+        let mut count = |bytes: usize| {
+            bytes_in.increment(bytes as u64);
+            *unacknowledged = true;
+        };
         let frame = match self.reader.poll_frame(cx, &mut self.stream, &mut count) {
             Poll::Ready(Ok(Some(frame))) => frame,
             Poll::Ready(Ok(None)) => return Err(Ended::ByClient),
@@ -254,6 +261,7 @@ impl<W: Wire, S: AsyncRead + AsyncWrite + Unpin> Connection<W, S> {
                     self.meters.bytes_out.increment(written as u64);
                     self.last_written = Instant::now();
                     self.last_active = self.last_written;
+                    self.unacknowledged = false;
                     progress = true;
                 }
                 Poll::Ready(Err(error)) => return Err(Ended::Write(error)),
@@ -327,7 +335,7 @@ fn tick(limits: &NetworkLimits) -> Duration {
         .clamp(Duration::from_millis(5), Duration::from_secs(5))
 }
 
-impl<W: Wire, S: AsyncRead + AsyncWrite + Unpin> Future for Connection<W, S> {
+impl<W: Wire, S: Transport> Future for Connection<W, S> {
     type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -348,6 +356,9 @@ impl<W: Wire, S: AsyncRead + AsyncWrite + Unpin> Future for Connection<W, S> {
             && let Some(ended) = this.draining.take()
         {
             return Poll::Ready(ended);
+        }
+        if std::mem::take(&mut this.unacknowledged) && this.wire.acknowledges_at_once() {
+            this.stream.acknowledge_now();
         }
         match this.poll_timer(cx) {
             Ok(()) => Poll::Pending,

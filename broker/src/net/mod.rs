@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod memory;
 mod reader;
+mod transport;
 mod wire;
 mod writer;
 

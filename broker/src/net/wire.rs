@@ -46,6 +46,12 @@ pub trait Wire: Send + Sync + 'static {
         frame: Bytes,
     ) -> impl Future<Output = Started> + Send;
 
+    /// Whether clients are known to send with Nagle's algorithm on. What they sent is acknowledged
+    /// at once then, which costs a packet for each request that is not answered on the spot.
+    fn acknowledges_at_once(&self) -> bool {
+        false
+    }
+
     /// The answer to a request whose handler panicked. `head` holds the first bytes of its frame,
     /// at most [`HEAD_BYTES`].
     fn answer_to_panic(&self, head: &[u8]) -> Answer;
