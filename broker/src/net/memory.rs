@@ -3,17 +3,23 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, Either, select};
+use storage::buffers::{BufferPool, PooledBuffer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Memory of large frames that is kept for the next ones. Without it each frame is new memory that
+/// the system has to clear first, and gets back soon after.
+const FRAME_POOL_BYTES: usize = 16 << 20;
 
 /// A budget of bytes that all connections share.
 ///
 /// A connection that finds the budget spent stops reading, and its client waits in the kernel's
 /// buffers. So that half-read frames cannot wait for each other for ever, one connection at a time
 /// may go past the budget and finish its frame: the process holds at most the budget and one frame.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RequestMemory {
     budget: Arc<Semaphore>,
     overdraft: Arc<Semaphore>,
+    buffers: Arc<BufferPool>,
 }
 
 impl RequestMemory {
@@ -22,7 +28,13 @@ impl RequestMemory {
         Self {
             budget: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
             overdraft: Arc::new(Semaphore::new(1)),
+            buffers: BufferPool::new(FRAME_POOL_BYTES),
         }
+    }
+
+    /// Room for a large frame. It is not part of the budget: what arrives in it is.
+    pub(crate) fn room(&self, bytes: usize) -> PooledBuffer {
+        self.buffers.take(bytes)
     }
 
     /// Bytes that are free now.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::future::BoxFuture;
-use tokio::io::AsyncRead;
+use storage::buffers::PooledBuffer;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::limits::FRAME_RATE_MIN;
@@ -28,6 +29,10 @@ const READ_ROOM_MIN: usize = 8 * 1024;
 /// Frames shorter than this are copied out of the read buffer, so that a long poll of 100 bytes
 /// does not hold 64 KiB.
 const SHARE_BYTES_MIN: usize = 16 * 1024;
+
+/// Behind a large frame, a read takes so much: mostly another large frame follows, and what was
+/// read of it has to be moved to memory of its own.
+const READ_AFTER_LARGE_BYTES: usize = 4 * 1024;
 
 /// Room that is set aside at once for a frame beyond the read buffer. Untouched pages of it cost
 /// address space only; memory is reserved as bytes arrive.
@@ -59,6 +64,8 @@ pub(crate) struct FrameReader {
     buffer: BytesMut,
     /// The frame that goes beyond the buffer, while it arrives.
     large: Option<LargeFrame>,
+    /// The last frame was a large one.
+    after_large: bool,
     /// Set while the budget is spent.
     waiting: Option<BoxFuture<'static, Reservation>>,
     memory: RequestMemory,
@@ -69,7 +76,9 @@ pub(crate) struct FrameReader {
 
 struct LargeFrame {
     length: usize,
-    bytes: BytesMut,
+    /// Room for as much as is reserved, and somewhat more at the beginning.
+    bytes: PooledBuffer,
+    arrived: usize,
     reservation: Reservation,
     /// Up to here, memory is reserved.
     reserved: usize,
@@ -80,6 +89,7 @@ impl FrameReader {
         Self {
             buffer: BytesMut::new(),
             large: None,
+            after_large: false,
             waiting: None,
             memory,
             frame_bytes_max,
@@ -110,8 +120,7 @@ impl FrameReader {
                     continue;
                 }
                 let large = self.large.as_mut().expect("checked above");
-                let limit = large.reserved - large.bytes.len();
-                poll_read(cx, stream, &mut large.bytes, limit)
+                large.poll_read(cx, stream)
             } else {
                 match self.cut(reserved.unwrap_or_default())? {
                     Cut::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
@@ -120,7 +129,12 @@ impl FrameReader {
                     Cut::Incomplete => {}
                 }
                 self.make_room();
-                let limit = self.buffer.capacity() - self.buffer.len();
+                let room = self.buffer.capacity() - self.buffer.len();
+                let limit = if self.after_large && self.buffer.is_empty() {
+                    room.min(READ_AFTER_LARGE_BYTES)
+                } else {
+                    room
+                };
                 poll_read(cx, stream, &mut self.buffer, limit)
             };
 
@@ -146,7 +160,7 @@ impl FrameReader {
         let received = self
             .large
             .as_ref()
-            .map_or(self.buffer.len(), |large| large.bytes.len());
+            .map_or(self.buffer.len(), |large| large.arrived);
         let earned = Duration::from_millis(received as u64 * 1000 / FRAME_RATE_MIN);
         self.partial_since.map(|since| since + timeout + earned)
     }
@@ -181,6 +195,7 @@ impl FrameReader {
                 return Ok(Cut::Wait);
             }
             self.partial_since = None;
+            self.after_large = false;
             let bytes = if length < SHARE_BYTES_MIN {
                 let copy = Bytes::copy_from_slice(&self.buffer[LENGTH_BYTES..whole]);
                 self.buffer.advance(whole);
@@ -193,18 +208,21 @@ impl FrameReader {
         if whole <= READ_BUFFER_BYTES {
             return Ok(Cut::Incomplete);
         }
-        let arrived = &self.buffer[LENGTH_BYTES..];
-        let mut bytes = BytesMut::with_capacity(length.min(LARGE_FRAME_FIRST_BYTES));
-        bytes.extend_from_slice(arrived);
-        self.buffer = BytesMut::new();
+        let begun = &self.buffer[LENGTH_BYTES..];
+        let arrived = begun.len();
+        let mut bytes = self.memory.room(length.min(LARGE_FRAME_FIRST_BYTES));
+        bytes.as_mut()[..arrived].copy_from_slice(begun);
+        self.buffer.clear();
         // The first read buffer's worth is what any connection may hold without asking.
         let reserved = length.min(READ_BUFFER_BYTES);
         self.large = Some(LargeFrame {
             length,
             bytes,
+            arrived,
             reservation,
             reserved,
         });
+        self.after_large = true;
         Ok(Cut::Large)
     }
 
@@ -216,7 +234,7 @@ impl FrameReader {
             large.reservation = reservation;
             self.partial_since = None;
         }
-        let arrived = large.bytes.len();
+        let arrived = large.arrived;
         if arrived < large.reserved {
             return None;
         }
@@ -235,8 +253,10 @@ impl FrameReader {
             });
         }
         large.reserved = goal;
-        if large.bytes.capacity() < goal {
-            large.bytes.reserve(goal - arrived);
+        if large.bytes.as_ref().len() < goal {
+            let mut larger = self.memory.room(goal);
+            larger.as_mut()[..arrived].copy_from_slice(&large.bytes.as_ref()[..arrived]);
+            large.bytes = larger;
         }
         None
     }
@@ -250,6 +270,21 @@ impl FrameReader {
         if self.buffer.capacity() - self.buffer.len() < READ_ROOM_MIN {
             self.buffer.reserve(READ_BUFFER_BYTES - self.buffer.len());
         }
+    }
+}
+
+impl LargeFrame {
+    /// Reads as much as memory is reserved for.
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(&mut self.bytes.as_mut()[self.arrived..self.reserved]);
+        ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+        let count = room.filled().len();
+        self.arrived += count;
+        Poll::Ready(Ok(count))
     }
 }
 
