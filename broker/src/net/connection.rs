@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use storage::threads::wake_together;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -26,8 +27,12 @@ const ANSWERS_BYTES_MAX: usize = 1 << 20;
 /// pipelined requests does not hold back the first answers.
 const ANSWERS_BYTES_EAGER: usize = 64 * 1024;
 
-/// Requests that are started in a row before their answers are written.
+/// Requests that are started in a row before their answers are written and the threads that they
+/// gave work to are woken.
 const STARTS_PER_WRITE: usize = 16;
+
+/// Bytes of requests that are started in a row: what one read brings, or one large request.
+const STARTS_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,8 @@ pub(crate) struct Connection<W: Wire, S> {
     starting: Option<Starting<W::ConnectionState>>,
     in_flight: InFlight,
     answers: AnswerQueue,
+    /// Bytes of the requests that were begun in this round.
+    started_bytes: usize,
     /// No more frames are read; ends when what is under way has left.
     draining: Option<Ended>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -106,6 +113,7 @@ impl<W: Wire, S: Transport> Connection<W, S> {
             starting: None,
             in_flight: InFlight::default(),
             answers: AnswerQueue::default(),
+            started_bytes: 0,
             draining: None,
             stop: Box::pin(stop.cancelled_owned()),
             timer: Box::pin(sleep_until(now + tick(&limits))),
@@ -120,15 +128,25 @@ impl<W: Wire, S: Transport> Connection<W, S> {
     /// One round: starts what has arrived, collects what is answered, writes it. Returns whether
     /// there may be more to do.
     fn poll_round(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let progress = wake_together(|| self.poll_requests(cx))?;
+        Ok(self.poll_write(cx)? | progress)
+    }
+
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut progress = false;
+        self.started_bytes = 0;
         for _ in 0..STARTS_PER_WRITE {
-            let more = self.poll_starting(cx) | self.poll_answers(cx) | self.poll_frames(cx)?;
+            let mut more = self.poll_starting(cx) | self.poll_answers(cx);
+            if self.started_bytes >= STARTS_BYTES_MAX {
+                return Ok(true);
+            }
+            more |= self.poll_frames(cx)?;
             progress |= more;
             if !more || self.answers.bytes() >= ANSWERS_BYTES_EAGER {
                 break;
             }
         }
-        Ok(self.poll_write(cx)? | progress)
+        Ok(progress)
     }
 
     fn poll_starting(&mut self, cx: &mut Context<'_>) -> bool {
@@ -230,6 +248,7 @@ impl<W: Wire, S: Transport> Connection<W, S> {
 
     fn start(&mut self, frame: Frame) {
         self.last_active = Instant::now();
+        self.started_bytes += frame.bytes.len();
         let ticket = Ticket {
             head: Head::of(&frame.bytes),
             received: self.last_active,

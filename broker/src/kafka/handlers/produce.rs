@@ -283,15 +283,17 @@ impl Queued {
         partitions.any(|p| matches!(p.outcome, Outcome::Refused(_)))
     }
 
-    /// Waits for the log and builds the answer.
+    /// Waits for the log and builds the answer. The append that was queued last is awaited first:
+    /// when it is done the others mostly are, and the connection wakes once, not for each of them.
     pub async fn answer(self) -> ProduceResponse {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut responses = Vec::with_capacity(self.topics.len());
-        for (topic, partitions) in self.topics {
+        for (topic, partitions) in self.topics.into_iter().rev() {
             let mut answers = Vec::with_capacity(partitions.len());
-            for partition in partitions {
+            for partition in partitions.into_iter().rev() {
                 answers.push(partition.answer(deadline, self.node_id).await);
             }
+            answers.reverse();
             responses.push(
                 TopicProduceResponse::default()
                     .with_name(topic.name())
@@ -299,6 +301,7 @@ impl Queued {
                     .with_partition_responses(answers),
             );
         }
+        responses.reverse();
         ProduceResponse::default().with_responses(responses)
     }
 }
