@@ -22,6 +22,7 @@ pub(crate) mod strategy;
 pub(crate) use datum::append_decimal;
 pub use datum::{Datum, Timestamp};
 pub use layout::{RowLayout, RowPieces, Span};
+pub(crate) use reader::decimal as decimal_from;
 
 use thiserror::Error;
 

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::row::{Datum, RowError, aligned, append_decimal, compacted};
+use crate::row::{Datum, RowError, Timestamp, aligned, append_decimal, compacted, decimal_from};
 use crate::schema::{DataType, TypeKind};
 
 /// The lake that a table is, or may be, tiered to.
@@ -133,6 +133,80 @@ impl KeyEncoder {
     }
 }
 
+impl KeyEncoder {
+    /// Reads the values of a key; `out` is cleared first.
+    ///
+    /// # Errors
+    /// The bytes are no such key, or the encoder's keys cannot be read back.
+    pub fn decode<'a, 't>(
+        self,
+        key: &'a [u8],
+        types: impl ExactSizeIterator<Item = &'t DataType>,
+        out: &mut Vec<Datum<'a>>,
+    ) -> Result<(), KeyError> {
+        match self {
+            KeyEncoder::Compacted => compacted::read_values(key, types, out)?,
+            KeyEncoder::Paimon => {
+                aligned::read(key, types, out)?;
+                if let Some(i) = out.iter().position(Datum::is_null) {
+                    return Err(KeyError::Null(i));
+                }
+            }
+            KeyEncoder::Iceberg => {
+                out.clear();
+                let mut types = types;
+                match (types.next(), types.len()) {
+                    (Some(data_type), 0) => out.push(iceberg_value(key, &data_type.kind)?),
+                    (_, more) => return Err(KeyError::Columns(more + 1)),
+                }
+            }
+            KeyEncoder::Hudi => return Err(KeyError::Hudi),
+        }
+        Ok(())
+    }
+
+    /// How many bytes of a key its first columns take, whose types these are; none when the key
+    /// has no such columns. Only [`KeyEncoder::Compacted`] puts columns one behind the other.
+    pub fn prefix_len<'t>(
+        self,
+        key: &[u8],
+        types: impl Iterator<Item = &'t DataType>,
+    ) -> Option<usize> {
+        match self {
+            KeyEncoder::Compacted => compacted::values_len(key, types).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// The value that [`iceberg`] wrote.
+fn iceberg_value<'a>(bytes: &'a [u8], kind: &TypeKind) -> Result<Datum<'a>, KeyError> {
+    let long = || match <[u8; 8]>::try_from(bytes) {
+        Ok(bytes) => Ok(i64::from_le_bytes(bytes)),
+        Err(_) => Err(RowError::Cut),
+    };
+    let int = || long().map(|v| v as i32);
+    Ok(match kind {
+        TypeKind::Int => Datum::Int(int()?),
+        TypeKind::Date => Datum::Date(int()?),
+        TypeKind::Time { .. } => Datum::Time((long()? / 1000) as i32),
+        TypeKind::BigInt => Datum::BigInt(long()?),
+        TypeKind::Timestamp { .. } => {
+            let micros = long()?;
+            Datum::Timestamp(Timestamp {
+                millis: micros.div_euclid(1000),
+                nanos: micros.rem_euclid(1000) as i32 * 1000,
+            })
+        }
+        TypeKind::Decimal { .. } => Datum::Decimal(decimal_from(bytes)?),
+        TypeKind::Char { .. } | TypeKind::String => {
+            Datum::String(std::str::from_utf8(bytes).map_err(|_| RowError::Utf8)?)
+        }
+        TypeKind::Binary { .. } | TypeKind::Bytes => Datum::Bytes(bytes),
+        _ => return Err(KeyError::Type(0)),
+    })
+}
+
 /// One value as the Iceberg specification hashes it: integers, dates and times as 64-bit numbers,
 /// times in microseconds.
 fn iceberg(value: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), KeyError> {
@@ -191,6 +265,24 @@ mod tests {
             .map(|()| out)
     }
 
+    fn values<'a>(row: &[(TypeKind, Datum<'a>)]) -> Vec<Datum<'a>> {
+        row.iter().map(|(_, v)| v.clone()).collect()
+    }
+
+    /// The values of a key with the types of this row.
+    fn decode<'a>(
+        encoder: KeyEncoder,
+        key: &'a [u8],
+        row: &[(TypeKind, Datum<'_>)],
+    ) -> Result<Vec<Datum<'a>>, KeyError> {
+        let types: Vec<_> = row
+            .iter()
+            .map(|(k, _)| DataType::not_null(k.clone()))
+            .collect();
+        let mut out = Vec::new();
+        encoder.decode(key, types.iter(), &mut out).map(|()| out)
+    }
+
     fn key() -> Vec<(TypeKind, Datum<'static>)> {
         vec![
             (TypeKind::Int, Datum::Int(-5)),
@@ -228,6 +320,7 @@ mod tests {
         ] {
             let bytes = encode(encoder, &row).unwrap();
             assert_eq!(bytes, hex(expected), "{encoder:?}");
+            assert_eq!(decode(encoder, &bytes, &row).unwrap(), values(&row));
             assert_eq!(bucket_function.bucket(&bytes, 16), bucket, "{encoder:?}");
         }
         let text = encode(KeyEncoder::Iceberg, &key()[1..2]).unwrap();
@@ -270,7 +363,12 @@ mod tests {
             (TypeKind::String, Datum::String("iceberg"), 1_210_000_089),
             (TypeKind::Bytes, Datum::Bytes(&[0, 1, 2, 3]), -188_683_207),
         ] {
-            let bytes = encode(KeyEncoder::Iceberg, &[(kind, value)]).unwrap();
+            let row = [(kind, value)];
+            let bytes = encode(KeyEncoder::Iceberg, &row).unwrap();
+            assert_eq!(
+                decode(KeyEncoder::Iceberg, &bytes, &row).unwrap(),
+                values(&row)
+            );
             // With so many buckets the bucket is the hash without its sign.
             let bucket = BucketFunction::Iceberg.bucket(&bytes, i32::MAX);
             assert_eq!(bucket, hash & i32::MAX);
@@ -290,6 +388,40 @@ mod tests {
         let list = [(list, Datum::Array(vec![]))];
         assert_eq!(encode(KeyEncoder::Paimon, &list), Err(KeyError::Type(0)));
         assert_eq!(encode(KeyEncoder::Iceberg, &list), Err(KeyError::Type(0)));
+    }
+
+    #[test]
+    fn the_first_columns_are_a_prefix_of_the_bytes() {
+        let bytes = encode(KeyEncoder::Compacted, &key()).unwrap();
+        let types: Vec<_> = key()
+            .into_iter()
+            .map(|(k, _)| DataType::not_null(k))
+            .collect();
+        let len = |encoder: KeyEncoder, columns: usize| {
+            encoder.prefix_len(&bytes, types[..columns].iter())
+        };
+        let first_two = encode(KeyEncoder::Compacted, &key()[..2]).unwrap();
+        assert_eq!(len(KeyEncoder::Compacted, 2), Some(first_two.len()));
+        assert_eq!(len(KeyEncoder::Compacted, 4), Some(bytes.len()));
+        assert_eq!(len(KeyEncoder::Paimon, 2), None);
+        let cut = KeyEncoder::Compacted.prefix_len(&bytes[..6], types[..2].iter());
+        assert_eq!(cut, None);
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_are_refused() {
+        let bytes = encode(KeyEncoder::Compacted, &key()).unwrap();
+        let longer = [&bytes[..], &[0]].concat();
+        for broken in [&bytes[..bytes.len() - 1], &longer] {
+            let decoded = decode(KeyEncoder::Compacted, broken, &key());
+            assert!(matches!(decoded, Err(KeyError::Value(_))));
+        }
+        let decoded = decode(KeyEncoder::Iceberg, &[1, 2], &key()[..1]);
+        assert_eq!(decoded, Err(KeyError::Value(RowError::Cut)));
+        let decoded = decode(KeyEncoder::Iceberg, &[1, 2], &key());
+        assert_eq!(decoded, Err(KeyError::Columns(4)));
+        let decoded = decode(KeyEncoder::Paimon, &[0; 8], &key());
+        assert!(matches!(decoded, Err(KeyError::Value(_))));
     }
 
     #[test]

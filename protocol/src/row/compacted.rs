@@ -45,6 +45,34 @@ pub(super) fn read_nested<'a, 't>(
     reader.finish()
 }
 
+/// Reads values that stand one behind the other without null bits, as in keys; `out` is cleared
+/// first. They must fill `bytes`.
+pub(crate) fn read_values<'a, 't>(
+    bytes: &'a [u8],
+    types: impl Iterator<Item = &'t DataType>,
+    out: &mut Vec<Datum<'a>>,
+) -> Result<(), RowError> {
+    out.clear();
+    let mut reader = Reader::new(bytes);
+    let mut budget = Budget::row();
+    for data_type in types {
+        out.push(read_value(&mut reader, data_type, &mut budget)?);
+    }
+    reader.finish()
+}
+
+/// How many bytes such values take at the start of `bytes`.
+pub(crate) fn values_len<'t>(
+    bytes: &[u8],
+    types: impl Iterator<Item = &'t DataType>,
+) -> Result<usize, RowError> {
+    let mut reader = Reader::new(bytes);
+    for data_type in types {
+        skip_value(&mut reader, data_type)?;
+    }
+    Ok(bytes.len() - reader.remaining())
+}
+
 pub(super) fn read_value<'a>(
     reader: &mut Reader<'a>,
     data_type: &DataType,
