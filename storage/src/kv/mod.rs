@@ -5,13 +5,19 @@
 //!                 ▲ old value       └─────► write buffer, until the log is durable ──► index
 //! ```
 //!
-//! Everything here is a function of bytes and schemas: no disk, no log, no lock. Facts: Fluss
-//! server semantics of primary-key tables; `KvTablet.java`.
+//! [`writer`] runs this for a bucket, [`replay`] makes the index again from the log. But for the
+//! index everything here is a function of bytes and schemas: no disk, no log. Facts: Fluss server
+//! semantics of primary-key tables; `KvTablet.java`.
 
 pub mod auto_increment;
 pub mod changelog;
+pub mod index;
 pub mod merge;
+pub mod missing;
+pub mod plans;
+pub mod replay;
 pub mod write_buffer;
+pub mod writer;
 
 #[cfg(test)]
 mod fixtures;

@@ -1,30 +1,41 @@
-//! A bucket as a plain map, and the test that runs it beside merge, write buffer and changelog.
+//! A bucket as a plain map, and the test that runs it beside writer, index and changelog.
 //!
 //! The model keeps decoded rows and says in the words of the documentation what a record does; the
-//! bucket keeps bytes, reads through the write buffer, and loses batches on the way. At the end
-//! both must hold the same rows, and so must a reader that replayed the changelog.
+//! bucket keeps bytes, reads through the write buffer, loses batches on the way, and is killed:
+//! then its index has what it had flushed and replays the log. At the end both must hold the same
+//! rows, and so must a reader of the changelog.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use protocol::batch::BatchFormat;
 use protocol::columnar::{ChangeTypes, Decoder, row_at};
 use protocol::fluss::batch::{ChangeType, LogBatch};
 use protocol::fluss::buffer_codec::Compressor;
+use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::kv_batch::{KvBatch, KvBatchBuilder, KvRecord};
 use protocol::fluss::options::{ChangelogImage, DeleteBehavior, KvFormat, LogFormat, MergeEngine};
 use protocol::fluss::value::ValueLayout;
 use protocol::ids::{BucketId, Offset, SchemaId};
 use protocol::row::Datum;
-use protocol::schema::TypeKind;
+use protocol::schema::{DataType, TypeKind};
 
 use super::auto_increment::{AutoIncrement, IdCounter};
-use super::changelog::ChangelogPlan;
 use super::fixtures::{ONE, TWO, row, table, values};
-use super::merge::{MergeError, MergeMode, MergePlan, MergeScratch, MergeTable};
-use super::write_buffer::{Pending, WriteBuffer};
+use super::index::memory::MemoryIndex;
+use super::index::{Index, IndexState};
+use super::merge::{KeyChange, MergeMode, MergeTable};
+use super::plans::TablePlans;
+use super::replay::{Replay, ReplayError};
+use super::writer::{BucketWriter, WriterConfig};
+
+/// Numbers that the bucket takes at once.
+const IDS: i64 = 3;
 
 /// A row of `k INT, a INT, b STRING, c BIGINT`; rows of schema 1 have no `c`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +59,21 @@ struct Batch {
     targets: Option<[bool; 3]>,
     overwrite: bool,
     records: Vec<Record>,
-    /// The batch fails after it was merged.
+    /// The log refuses the batch.
     fails: bool,
     /// How much of the log is applied to the index afterwards, of 255.
     applied: u8,
+    /// What happens then.
+    after: After,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum After {
+    Nothing,
+    /// The index writes to disk what it has.
+    Flush,
+    /// The process dies, and the disk has this many of the index's batches, of 255.
+    Kill(u8),
 }
 
 #[derive(Debug, Clone)]
@@ -124,14 +146,21 @@ fn batch() -> impl Strategy<Value = Batch> {
         .prop_map(|(key, row)| Record { key, row });
     let records = vec(record, 0..8);
     let targets = proptest::option::of(any::<[bool; 3]>());
-    (any::<bool>(), targets, 0..4u8, records, 0..5u8, any::<u8>()).prop_map(
-        |(new_schema, targets, overwrite, records, fails, applied)| Batch {
+    let after = prop_oneof![
+        6 => Just(After::Nothing),
+        1 => Just(After::Flush),
+        1 => any::<u8>().prop_map(After::Kill),
+    ];
+    let flags = (any::<bool>(), 0..4u8, 0..5u8);
+    (flags, targets, records, any::<u8>(), after).prop_map(
+        |((new_schema, overwrite, fails), targets, records, applied, after)| Batch {
             new_schema,
             targets,
             overwrite: overwrite == 0,
             records,
             fails: fails == 0,
             applied,
+            after,
         },
     )
 }
@@ -221,26 +250,33 @@ fn modelled(
 
 /// The bucket under test, and what a reader of its changelog has seen.
 struct Bucket {
-    table: MergeTable,
+    plans: TablePlans,
     settings: Settings,
-    buffer: WriteBuffer,
-    index: BTreeMap<Vec<u8>, Vec<u8>>,
-    row_count: i64,
+    writer: BucketWriter,
+    index: MemoryIndex,
+    counter: Arc<Ids>,
+    log: Vec<(i64, Bytes, BatchFormat)>,
     end: i64,
-    applied: i64,
-    ids: Option<AutoIncrement>,
     replayed: BTreeMap<i32, Row>,
 }
 
 #[derive(Default)]
-struct Ids(std::sync::atomic::AtomicI64);
+struct Ids(AtomicI64);
 
 impl IdCounter for Ids {
     fn get_and_add(&self, count: i64) -> Result<i64, String> {
-        Ok(self
-            .0
-            .fetch_add(count, std::sync::atomic::Ordering::Relaxed))
+        Ok(self.0.fetch_add(count, Ordering::Relaxed))
     }
+}
+
+fn writer(settings: &Settings, table: &MergeTable, counter: &Arc<Ids>) -> BucketWriter {
+    BucketWriter::new(WriterConfig {
+        bucket: BucketId::new(0),
+        layout: settings.layout,
+        buffer_bytes_max: 1 << 20,
+        compressor: Compressor::new(None),
+        ids: AutoIncrement::of(&table.schemas[&TWO], counter.clone(), IDS),
+    })
 }
 
 impl Bucket {
@@ -264,18 +300,24 @@ impl Bucket {
                 *schema = Arc::new(numbered);
             }
         }
-        let ids = AutoIncrement::of(&table.schemas[&TWO], Arc::new(Ids::default()), 3);
+        let counter = Arc::new(Ids::default());
+        let writer = writer(settings, &table, &counter);
+        let log_format = settings.log_format;
+        let plans = TablePlans::new(table, settings.image, log_format, 1 << 20).unwrap();
         Bucket {
-            ids,
-            table,
+            writer,
+            plans,
             settings: settings.clone(),
-            buffer: WriteBuffer::new(settings.layout, 1 << 20),
-            index: BTreeMap::new(),
-            row_count: 0,
+            index: MemoryIndex::new(settings.image == ChangelogImage::Full),
+            counter,
+            log: Vec::new(),
             end: 0,
-            applied: 0,
             replayed: BTreeMap::new(),
         }
+    }
+
+    fn table(&self) -> &MergeTable {
+        self.plans.table()
     }
 
     /// What PUT_KV sends.
@@ -291,13 +333,14 @@ impl Bucket {
                     r.c.map_or(Datum::Null, Datum::BigInt),
                 ];
                 row(
-                    &self.table,
+                    self.table(),
                     schema_id,
                     &all[..if batch.new_schema { 4 } else { 3 }],
                 )
             });
+            let key = [(TypeKind::Int, Datum::Int(record.key))];
             builder.append(KvRecord {
-                key: &record.key.to_be_bytes(),
+                key: &encode_key(&key),
                 row: row.as_deref(),
             });
         }
@@ -311,74 +354,78 @@ impl Bucket {
         } else {
             MergeMode::Engine
         };
-        let image = self.settings.image;
-        let plan = MergePlan::compile(&self.table, kv_batch.schema_id(), targets, mode).unwrap();
+        let plan = self.plans.merge(kv_batch.schema_id(), targets, mode);
+        let plan = plan.unwrap();
         kv_batch.check_rows(plan.input_layout()).unwrap();
-        let log_format = self.settings.log_format;
-        let changelog = ChangelogPlan::compile(&self.table, image, log_format, 1 << 20).unwrap();
-        let mut changelog = changelog.start();
-        let mut scratch = MergeScratch::new();
-        let id = self.buffer.begin(kv_batch.bytes().len()).unwrap();
-        let mut none = super::auto_increment::NoIds;
-        for record in kv_batch.records() {
-            let stored = match self.buffer.get(record.key) {
-                Some(Pending::Removed) => None,
-                Some(Pending::Stored(value)) => Some(value),
-                None => self.index.get(record.key).map(Vec::as_slice),
-            };
-            let old = stored.map(|s| self.settings.layout.read(s).unwrap());
-            let outcome = match record.row {
-                None => plan.delete(old, &mut scratch),
-                Some(row) if !plan.upsert_looks_up(image) => Ok(plan.overwrite(row)),
-                Some(row) => match &mut self.ids {
-                    Some(ids) => plan.upsert(old, row, ids, &mut scratch),
-                    None => plan.upsert(old, row, &mut none, &mut scratch),
-                },
-            };
-            let outcome = outcome.unwrap_or_else(|e: MergeError| panic!("{e}"));
-            let last = changelog.push(&outcome).unwrap();
-            let (change, row_delta) = (outcome.change(), outcome.row_delta());
-            if let (Some(change), Some(last)) = (change, last) {
-                self.buffer
-                    .put(record.key, change, 99, row_delta, last)
-                    .unwrap();
-            }
-        }
+        let changelog = self.plans.changelog();
+        let put = self
+            .writer
+            .put(&kv_batch, &plan, changelog, 99, &self.index);
+        let merged = put.unwrap();
         if batch.fails {
-            assert_eq!(self.buffer.undo_from(id), 0);
+            assert_eq!(self.writer.undo_from(merged.id), 0);
             return;
         }
-        let log_batch = changelog
-            .finish(
-                kv_batch.writer(),
-                BucketId::new(0),
-                &mut Compressor::new(None),
-            )
-            .unwrap();
-        self.buffer.place(id, Offset::new(self.end));
+        let log_batch = merged.log_batch;
+        self.writer.place(merged.id, Offset::new(self.end));
+        self.read(&log_batch.bytes, log_batch.format, log_batch.schema_id);
+        self.log.push((self.end, log_batch.bytes, log_batch.format));
         self.end += i64::from(log_batch.last_offset_delta) + 1;
-        self.replay(&log_batch.bytes, log_batch.format, log_batch.schema_id);
     }
 
     fn apply(&mut self, part: u8) {
-        let to = self.applied + (self.end - self.applied) * i64::from(part) / 255;
-        let index = &mut self.index;
-        let applied = self.buffer.for_each_below(Offset::new(to), |key, value| {
-            match value {
-                Some(value) => index.insert(key.to_vec(), value.to_vec()),
-                None => index.remove(key),
-            };
-            Ok::<(), Infallible>(())
-        });
-        self.row_count += applied.unwrap().row_delta;
-        self.buffer.remove_below(Offset::new(to));
-        self.applied = to;
+        let applied = self.index.state().applied.value();
+        let to = applied + (self.end - applied) * i64::from(part) / 255;
+        self.writer.apply(Offset::new(to), &self.index).unwrap();
+    }
+
+    /// The process starts again: the buffer is gone, the index is what the disk had of it.
+    fn kill(&mut self, kept: u8) {
+        let batches = self.index.unflushed();
+        self.index.crash(batches * usize::from(kept) / 255);
+        self.writer = writer(&self.settings, self.plans.table(), &self.counter);
+        self.replay();
+        assert_eq!(self.index.state().applied, Offset::new(self.end));
+    }
+
+    /// Brings the index up to the log.
+    fn replay(&self) {
+        let key_columns = ["k".to_owned()];
+        let mut replay = Replay::new(self.table(), KeyEncoder::Compacted, &key_columns).unwrap();
+        let layout = self.settings.layout;
+        let before = self.index.state();
+        let mut row_count = before.row_count;
+        let mut changes = self.index.start();
+        for (base, bytes, format) in &self.log {
+            let batch = LogBatch::parse(bytes).unwrap();
+            let read = replay.read(&batch, *format, |change| {
+                if base + i64::from(change.offset_delta) < before.applied.value() {
+                    return Ok(());
+                }
+                row_count = row_count.map(|rows| rows + i64::from(change.row_delta));
+                match change.change {
+                    KeyChange::Remove => changes.remove(change.key),
+                    KeyChange::Put(value) => {
+                        let mut stored = Vec::new();
+                        layout.write(99, value, &mut stored);
+                        changes.put(change.key, &stored);
+                    }
+                }
+                Ok::<(), ReplayError>(())
+            });
+            read.unwrap();
+        }
+        let state = IndexState {
+            applied: Offset::new(self.end),
+            row_count,
+        };
+        changes.commit(state).unwrap();
     }
 
     /// What a reader makes of a log batch.
-    fn replay(&mut self, bytes: &bytes::Bytes, format: protocol::batch::BatchFormat, id: SchemaId) {
+    fn read(&mut self, bytes: &Bytes, format: BatchFormat, id: SchemaId) {
         let batch = LogBatch::parse(bytes).unwrap();
-        let schema = &self.table.schemas[&id];
+        let schema = &self.plans.table().schemas[&id];
         if batch.header().is_header_only() {
             return;
         }
@@ -406,12 +453,28 @@ impl Bucket {
     }
 
     fn stored(&self) -> BTreeMap<i32, Row> {
-        let rows = self.index.values().map(|stored| {
+        let mut rows = BTreeMap::new();
+        let scanned = self.index.view().scan(None, &mut |_, stored| {
             let value = self.settings.layout.read(stored).unwrap();
-            decoded_row(&values(&self.table, value))
+            let (key, row) = decoded_row(&values(self.table(), value));
+            rows.insert(key, row);
+            ControlFlow::Continue(())
         });
-        rows.collect()
+        scanned.unwrap();
+        rows
     }
+}
+
+fn encode_key(key: &[(TypeKind, Datum<'_>)]) -> Vec<u8> {
+    let types: Vec<_> = key
+        .iter()
+        .map(|(kind, _)| DataType::not_null(kind.clone()))
+        .collect();
+    let values: Vec<_> = key.iter().map(|(_, value)| value.clone()).collect();
+    let mut out = Vec::new();
+    let encoded = KeyEncoder::Compacted.encode(&values, types.iter(), &mut out);
+    encoded.unwrap();
+    out
 }
 
 fn decoded_row(values: &[Datum<'_>]) -> (i32, Row) {
@@ -467,13 +530,26 @@ proptest! {
                 modelled(&mut model, &settings, batch, targets, &mut next_id);
             }
             bucket.apply(batch.applied);
+            match batch.after {
+                After::Nothing => {}
+                After::Flush => bucket.index.flush().unwrap(),
+                After::Kill(kept) => {
+                    bucket.kill(kept);
+                    // What is left of the range of numbers is lost.
+                    next_id = bucket.counter.0.load(Ordering::Relaxed) as i32 + 1;
+                }
+            }
             prop_assert_eq!(&bucket.replayed, &model);
         }
         bucket.apply(255);
-        prop_assert!(bucket.buffer.is_empty());
+        prop_assert!(bucket.writer.buffer().is_empty());
+        prop_assert_eq!(&bucket.stored(), &model);
+        let state = bucket.index.state();
+        prop_assert_eq!(state.row_count.unwrap_or(model.len() as i64), model.len() as i64);
+        // The log alone makes the same index.
+        bucket.index = MemoryIndex::new(state.row_count.is_some());
+        bucket.replay();
         prop_assert_eq!(bucket.stored(), model);
-        if settings.image == ChangelogImage::Full {
-            prop_assert_eq!(bucket.row_count, bucket.index.len() as i64);
-        }
+        prop_assert_eq!(bucket.index.state(), state);
     }
 }

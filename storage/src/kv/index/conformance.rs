@@ -1,0 +1,127 @@
+//! What every index does. `run` takes an empty one.
+
+use std::ops::ControlFlow;
+
+use protocol::ids::Offset;
+
+use super::{FoundRows, Index, IndexState, Rebuild, check};
+
+fn state(applied: i64, row_count: i64) -> IndexState {
+    IndexState {
+        applied: Offset::new(applied),
+        row_count: Some(row_count),
+    }
+}
+
+fn get(index: &dyn Index, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+    let mut found = FoundRows::new();
+    found.push(Some(b"from before"));
+    index.get_many(keys, &mut found).unwrap();
+    assert_eq!(found.len(), keys.len());
+    found.iter().map(|v| v.map(<[u8]>::to_vec)).collect()
+}
+
+fn with_prefix(index: &dyn Index, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    let visited = index.scan_prefix(prefix, &mut |key, _| {
+        keys.push(key.to_vec());
+        if keys.len() == limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    visited.unwrap();
+    keys
+}
+
+/// Runs all checks. Keys have prefixes of two bytes.
+pub(crate) fn run(index: &dyn Index) {
+    assert_eq!(index.state(), state(0, 0));
+    assert_eq!(get(index, &[b"aa1"]), [None]);
+    assert!(get(index, &[]).is_empty());
+
+    let mut batch = index.start();
+    batch.put(b"aa1", b"one");
+    batch.put(b"aa2", b"");
+    batch.put(b"ab1", b"three");
+    batch.put(b"aa1", b"uno");
+    batch.put(b"gone", b"x");
+    batch.remove(b"gone");
+    batch.remove(b"never there");
+    // Nothing is seen before the commit.
+    assert_eq!(get(index, &[b"aa1"]), [None]);
+    batch.commit(state(7, 3)).unwrap();
+    assert_eq!(index.state(), state(7, 3));
+    let found = get(index, &[b"ab1", b"gone", b"aa1", b"aa2", b"aa1"]);
+    let uno = Some(b"uno".to_vec());
+    let expected = [
+        Some(b"three".to_vec()),
+        None,
+        uno.clone(),
+        Some(Vec::new()),
+        uno,
+    ];
+    assert_eq!(found, expected);
+
+    // A batch that is dropped leaves nothing.
+    let mut dropped = index.start();
+    dropped.put(b"ac1", b"x");
+    drop(dropped);
+    assert_eq!(get(index, &[b"ac1"]), [None]);
+
+    assert_eq!(with_prefix(index, b"aa", 9), [b"aa1", b"aa2"]);
+    assert_eq!(with_prefix(index, b"aa", 1), [b"aa1"]);
+    assert_eq!(with_prefix(index, b"ab", 9), [b"ab1"]);
+    assert!(with_prefix(index, b"zz", 9).is_empty());
+
+    // A view stays as it was.
+    let view = index.view();
+    let mut batch = index.start();
+    batch.remove(b"aa1");
+    batch.put(b"ab1", b"later");
+    batch.put(b"\xff\xff", b"last");
+    batch.commit(state(9, 3)).unwrap();
+    assert_eq!(view.state(), state(7, 3));
+    let mut seen = Vec::new();
+    let scanned = view.scan(None, &mut |key, value| {
+        seen.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    });
+    scanned.unwrap();
+    let row = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+    let expected = [row(b"aa1", b"uno"), row(b"aa2", b""), row(b"ab1", b"three")];
+    assert_eq!(seen, expected);
+    // A scan goes on behind a key, whether it is there or not.
+    for after in [&b"aa1"[..], b"aa1x"] {
+        let mut first = None;
+        let scanned = view.scan(Some(after), &mut |key, _| {
+            first = Some(key.to_vec());
+            ControlFlow::Break(())
+        });
+        scanned.unwrap();
+        assert_eq!(first.as_deref(), Some(&b"aa2"[..]));
+    }
+    drop(view);
+
+    index.flush().unwrap();
+    assert_eq!(index.state(), state(9, 3));
+    assert_eq!(with_prefix(index, b"aa", 9), [b"aa2"]);
+    assert_eq!(with_prefix(index, b"\xff\xff", 9), [b"\xff\xff"]);
+}
+
+#[test]
+fn an_index_is_replayed_where_the_log_still_has_what_it_lacks() {
+    let at = |applied| state(applied, 0);
+    let (start, end) = (Offset::new(10), Offset::new(20));
+    assert_eq!(check(at(10), start, end), Ok(()));
+    assert_eq!(check(at(20), start, end), Ok(()));
+    assert!(matches!(
+        check(at(9), start, end),
+        Err(Rebuild::Behind { .. })
+    ));
+    assert!(matches!(
+        check(at(21), start, end),
+        Err(Rebuild::Ahead { .. })
+    ));
+}

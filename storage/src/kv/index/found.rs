@@ -1,0 +1,53 @@
+//! Answers of many lookups in one piece of memory, which is used again.
+
+use std::ops::Range;
+
+/// The stored values of keys that were looked up together.
+#[derive(Debug, Clone, Default)]
+pub struct FoundRows {
+    bytes: Vec<u8>,
+    rows: Vec<Option<Range<usize>>>,
+}
+
+impl FoundRows {
+    /// Nothing found.
+    pub fn new() -> Self {
+        FoundRows::default()
+    }
+
+    /// Forgets all answers and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.rows.clear();
+    }
+
+    /// Adds the answer for the next key.
+    pub fn push(&mut self, value: Option<&[u8]>) {
+        let start = self.bytes.len();
+        self.rows.push(value.map(|value| {
+            self.bytes.extend_from_slice(value);
+            start..self.bytes.len()
+        }));
+    }
+
+    /// Answers.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True without answers.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The value of key `index`; none when it has no row.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let range = self.rows.get(index)?.clone()?;
+        self.bytes.get(range)
+    }
+
+    /// All answers in order.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+}

@@ -1,0 +1,122 @@
+//! The index of a bucket: key bytes to stored value, in key order, and how far the changelog is in
+//! it.
+//!
+//! The log is the truth. An index lags behind it, is brought up to it by a replay, and is thrown
+//! away when it does not fit ([`check`]). Everything here may wait for a disk.
+//!
+//! *Invariant*: a batch of changes and the state that goes with it are written as one. After a
+//! crash the index is as it was after one of its batches, not necessarily the last one; to apply
+//! offsets again that it already has changes nothing.
+
+mod found;
+pub mod memory;
+
+pub use found::FoundRows;
+
+use std::ops::ControlFlow;
+
+use protocol::ids::Offset;
+use thiserror::Error;
+
+/// Why the index does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum IndexError {
+    /// It must be rebuilt.
+    #[error("index is corrupt: {0}")]
+    Corrupt(String),
+    /// Disk full, too many open files, and the like.
+    #[error("index failed: {0}")]
+    Failed(String),
+}
+
+/// How far an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexState {
+    /// It has the changes of all offsets below this one.
+    pub applied: Offset,
+    /// Its rows; none for tables that do not count them (changelog image WAL).
+    pub row_count: Option<i64>,
+}
+
+/// What a reader of rows does with a key and its stored value; it may break off.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
+
+/// The index of one bucket. One thread writes, any number reads.
+pub trait Index: Send + Sync {
+    /// How far it is, by its last batch.
+    fn state(&self) -> IndexState;
+
+    /// Looks keys up, in the order of `keys`; `found` is cleared first.
+    fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError>;
+
+    /// Visits the rows whose keys begin with `prefix`, in key order. The prefix is the encoding of
+    /// the leading key columns that the table looks up by.
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError>;
+
+    /// Begins a batch of changes.
+    fn start(&self) -> Box<dyn IndexBatch + '_>;
+
+    /// The rows as they are now, whatever is written meanwhile. Holds space while it lives.
+    fn view(&self) -> Box<dyn IndexView + '_>;
+
+    /// Writes to disk what only memory has, so that a restart replays less.
+    fn flush(&self) -> Result<(), IndexError>;
+}
+
+/// Changes that become visible and durable together.
+pub trait IndexBatch {
+    /// The key gets this stored value.
+    fn put(&mut self, key: &[u8], value: &[u8]);
+
+    /// The key goes.
+    fn remove(&mut self, key: &[u8]);
+
+    /// Writes the changes and the state after them.
+    fn commit(self: Box<Self>, state: IndexState) -> Result<(), IndexError>;
+}
+
+/// An index at one moment.
+pub trait IndexView {
+    /// How far it was.
+    fn state(&self) -> IndexState;
+
+    /// Visits the rows behind key `after`, or from the first one on, in key order.
+    fn scan(&self, after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), IndexError>;
+}
+
+/// Why an index cannot be used and has to be made again from the log or a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum Rebuild {
+    #[error("there is no index yet")]
+    Absent,
+    #[error("the index is corrupt: {0}")]
+    Corrupt(String),
+    #[error("the index has another form or belongs to another bucket: {0}")]
+    Foreign(String),
+    /// The log lost what was not durable.
+    #[error("the index has offsets below {applied}, the log ends at {log_end}")]
+    Ahead { applied: Offset, log_end: Offset },
+    /// Retention or the cleaner removed what the index lacks.
+    #[error("the index has offsets below {applied}, the log starts at {log_start}")]
+    Behind { applied: Offset, log_start: Offset },
+}
+
+/// Whether an index that is this far can be brought up to a log of these offsets by a replay.
+///
+/// # Errors
+/// It cannot; the index has to be made again.
+pub fn check(state: IndexState, log_start: Offset, log_end: Offset) -> Result<(), Rebuild> {
+    let applied = state.applied;
+    if applied > log_end {
+        Err(Rebuild::Ahead { applied, log_end })
+    } else if applied < log_start {
+        Err(Rebuild::Behind { applied, log_start })
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod conformance;
