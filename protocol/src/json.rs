@@ -43,6 +43,15 @@ use thiserror::Error;
 use crate::columnar::time_unit;
 use crate::schema::{DataType, Schema, TypeKind};
 
+/// Bytes that the text of one row may take. A compressed list of a few bytes could write gigabytes;
+/// what real rows hold is far below, and what Kafka clients fetch as well.
+pub const ROW_BYTES_MAX: usize = 64 << 20;
+
+/// The text of a row would take more than [`ROW_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("row takes more than {ROW_BYTES_MAX} bytes as JSON")]
+pub struct RowTooLarge;
+
 /// The rows do not have the columns of the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("column {column} of the rows is missing or not of the schema's type")]
@@ -84,12 +93,20 @@ impl<'a> JsonRows<'a> {
         Ok(JsonRows(fields))
     }
 
-    /// Appends the JSON text of row `row` to `out`.
+    /// Appends the JSON text of row `row` to `out`, which may hold [`ROW_BYTES_MAX`] bytes then.
+    ///
+    /// # Errors
+    /// There would be more; what `out` holds is of no use.
     ///
     /// # Panics
     /// When the batch has fewer rows.
-    pub fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), RowTooLarge> {
         self.0.write(row, out);
+        if is_too_large(out) {
+            Err(RowTooLarge)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -248,6 +265,9 @@ impl<'a> Column<'a> {
             Values::TextMap(offsets, keys, values) => {
                 out.push(b'{');
                 for (n, i) in span(offsets, row).enumerate() {
+                    if is_too_large(out) {
+                        return;
+                    }
                     if n > 0 {
                         out.push(b',');
                     }
@@ -282,6 +302,10 @@ fn timestamps<'a>(array: &'a dyn Array, precision: u8, zone: &'static str) -> Op
     Some(Values::Timestamp(values, unit, zone))
 }
 
+fn is_too_large(out: &[u8]) -> bool {
+    out.len() > ROW_BYTES_MAX
+}
+
 /// The positions of the nested values of a row.
 fn span(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
     let at = |i: usize| usize::try_from(offsets[i]).expect("offset buffers hold no negative ones");
@@ -291,6 +315,10 @@ fn span(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
 fn write_list(offsets: &[i32], row: usize, out: &mut Vec<u8>, f: impl Fn(usize, &mut Vec<u8>)) {
     out.push(b'[');
     for (n, i) in span(offsets, row).enumerate() {
+        // Lists alone multiply: everything else is as large as its bytes and its names.
+        if is_too_large(out) {
+            return;
+        }
         if n > 0 {
             out.push(b',');
         }

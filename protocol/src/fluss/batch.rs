@@ -83,7 +83,7 @@ impl Magic {
     }
 
     /// Where the CRC stands; its range starts 4 bytes later.
-    const fn crc_at(self) -> usize {
+    pub const fn crc_at(self) -> usize {
         match self {
             Magic::V0 | Magic::V1 => 21,
             Magic::V2 => 25,

@@ -15,7 +15,10 @@ fn json(columns: &[(&str, DataType)], values: &[Datum<'_>]) -> String {
     let schema = vectors::schema(columns);
     let rows = rows(&schema, &[values.to_vec()]);
     let mut out = Vec::new();
-    JsonRows::new(&rows, &schema).unwrap().write(0, &mut out);
+    JsonRows::new(&rows, &schema)
+        .unwrap()
+        .write(0, &mut out)
+        .unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -195,7 +198,8 @@ fn a_key_is_the_object_of_its_columns() {
     let mut out = Vec::new();
     JsonRows::of_columns(&rows, &schema, &[2, 1])
         .unwrap()
-        .write(0, &mut out);
+        .write(0, &mut out)
+        .unwrap();
     assert_eq!(out, br#"{"c":2,"b":"x"}"#);
     let missing = JsonRows::of_columns(&rows, &schema, &[3]);
     assert_eq!(
@@ -233,7 +237,7 @@ proptest! {
         let mut out = Vec::new();
         for (i, row) in values.iter().enumerate() {
             out.clear();
-            json.write(i, &mut out);
+            json.write(i, &mut out).unwrap();
             let object: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(object.keys().collect::<Vec<_>>(), names.iter().collect::<Vec<_>>());

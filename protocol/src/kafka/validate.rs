@@ -226,6 +226,11 @@ impl Scratch {
         Self::default()
     }
 
+    /// Gives back what one large batch has taken; see [`compression::KEPT_BYTES_MAX`].
+    pub fn trim(&mut self) {
+        compression::trim_large(&mut self.records);
+    }
+
     /// The records of a batch, decompressed if they must be; valid until the next call.
     ///
     /// # Errors
@@ -275,6 +280,17 @@ pub fn validate_with(
     config: &ValidateConfig,
     scratch: &mut Scratch,
 ) -> Result<UnassignedBatch, InvalidBatch> {
+    let checked = check(bytes, config, scratch);
+    // Also of a batch that was refused: threads live on, and there are many.
+    scratch.trim();
+    checked
+}
+
+fn check(
+    bytes: Bytes,
+    config: &ValidateConfig,
+    scratch: &mut Scratch,
+) -> Result<UnassignedBatch, InvalidBatch> {
     if bytes.is_empty() {
         return Err(InvalidBatch::Empty);
     }
@@ -319,7 +335,6 @@ pub fn validate_with(
         batch::set_max_timestamp(&mut patched, max_timestamp)?;
         batch.bytes = patched.freeze();
     }
-    compression::trim_large(&mut scratch.records);
     Ok(batch)
 }
 

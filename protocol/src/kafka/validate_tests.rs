@@ -210,6 +210,23 @@ fn a_batch_above_the_maximum_is_too_large() {
 }
 
 #[test]
+fn a_refused_batch_leaves_nothing_behind() {
+    let mut scratch = Scratch::new();
+    let zeros = vec![0; 9 << 20];
+    for codec in [Codec::Gzip, Codec::Lz4, Codec::Zstd] {
+        let mut builder = BatchBuilder::new(options(codec));
+        builder.append(0, NOW, None, Some(&zeros), []);
+        let limits = ValidateConfig {
+            max_decompressed_bytes: 8 << 20,
+            ..config()
+        };
+        let refused = validate_with(builder.finish(), &limits, &mut scratch);
+        assert!(refused.is_err());
+        assert!(scratch.records.capacity() <= compression::KEPT_BYTES_MAX);
+    }
+}
+
+#[test]
 fn a_compression_bomb_is_too_large() {
     let mut builder = BatchBuilder::new(options(Codec::Zstd));
     builder.append(0, NOW, None, Some(&vec![0; 8 << 20]), []);

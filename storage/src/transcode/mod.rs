@@ -332,8 +332,7 @@ impl Inner {
                         }
                     },
                 };
-                // The span was too much for one piece, and ours lies behind it: a piece that
-                // begins with the frame that was asked for.
+                // The span was too much for one piece, and ours lies behind it.
                 if parts.end().is_some_and(|end| end <= offset) {
                     let end = parts.end().unwrap_or(offset);
                     place = cut(log, place, end)?;
@@ -349,7 +348,8 @@ impl Inner {
     }
 }
 
-/// The rest of a span from `offset` on, which is where a frame begins.
+/// The rest of a span from `offset` on, which is where a frame begins or, when that frame alone was
+/// too much for one piece, a row in it.
 fn cut(log: &crate::log::Log, place: Place, offset: Offset) -> Result<Place, ConvertError> {
     let position = spans::position_of(log, &place, offset)?;
     let mut cut = place;

@@ -296,12 +296,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where the frame that begins at `offset` lies in a span.
+/// Where the frame that holds `offset`, or the first one behind it, lies in a span.
 pub(super) fn position_of(log: &Log, place: &Place, offset: Offset) -> Result<u64, ReadError> {
     let mut walk = Walk::new(log, &place.segment)?;
     walk.go_to(offset)?;
     while let Some((header, position)) = walk.next()? {
-        if header.base_offset >= offset {
+        if header.last_offset >= offset {
             return Ok(position);
         }
     }

@@ -62,25 +62,35 @@ pub(super) fn to_fluss(frames: &SpanFrames, form: &FlussForm) -> Result<Parts, C
         static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
     SCRATCH.with_borrow_mut(|scratch| {
-        let mut writer: Option<Writer> = None;
-        for (header, batch) in frames.iter() {
-            let start = header.base_offset.max(form.log_start);
-            let writer = writer.get_or_insert_with(|| Writer::new(*form, start));
-            if writer.bytes >= SPAN_BYTES_MAX {
-                break;
-            }
-            writer
-                .frame(header, &batch, scratch)
-                .map_err(ConvertError::at(header.base_offset))?;
-        }
-        match writer {
-            Some(writer) => {
-                let start = writer.cursor;
-                writer.finish().map_err(ConvertError::at(start))
-            }
-            None => Ok(Parts::default()),
-        }
+        let parts = with_scratch(frames, form, scratch);
+        scratch.trim();
+        parts
     })
+}
+
+fn with_scratch(
+    frames: &SpanFrames,
+    form: &FlussForm,
+    scratch: &mut Scratch,
+) -> Result<Parts, ConvertError> {
+    let mut writer: Option<Writer> = None;
+    for (header, batch) in frames.iter() {
+        let start = header.base_offset.max(form.log_start);
+        let writer = writer.get_or_insert_with(|| Writer::new(*form, start));
+        if writer.bytes >= SPAN_BYTES_MAX {
+            break;
+        }
+        writer
+            .frame(header, &batch, scratch)
+            .map_err(ConvertError::at(header.base_offset))?;
+    }
+    match writer {
+        Some(writer) => {
+            let start = writer.cursor;
+            writer.finish().map_err(ConvertError::at(start))
+        }
+        None => Ok(Parts::default()),
+    }
 }
 
 /// Why a Kafka batch of the log cannot become rows. It was checked before it was appended.

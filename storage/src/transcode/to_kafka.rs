@@ -29,7 +29,8 @@ use crate::tablet::ConvertError;
 
 /// Bytes after which a batch ends: Kafka's default `max.partition.fetch.bytes`.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// No more frames of a span are taken once its batches have so many bytes.
+/// No more rows of a span are taken once its batches have so many bytes: compressed columns of a
+/// few bytes may be gigabytes of JSON.
 const SPAN_BYTES_MAX: usize = 16 << 20;
 
 /// How records are written.
@@ -45,8 +46,8 @@ pub(super) struct KafkaForm {
     pub(super) log_start: Offset,
 }
 
-/// Transcodes the frames of a span. Stops after a frame when there is much already: the parts say
-/// how far it came.
+/// Transcodes the frames of a span. Stops, also inside a frame, when there is much already: the
+/// parts say how far it came.
 pub(super) fn to_kafka(frames: &SpanFrames, form: &KafkaForm) -> Result<Parts, ConvertError> {
     thread_local! {
         static DECODER: RefCell<Decoder> = RefCell::default();
@@ -140,11 +141,16 @@ impl<'a> Writer<'a> {
         if self.raw {
             let raw = RawRows::new(&decoded.rows).ok_or(ToKafkaError::NotRaw)?;
             for (row, deleted) in visible {
+                let offset = header.base_offset + row as i64;
+                if self.bytes >= SPAN_BYTES_MAX {
+                    self.cursor = offset;
+                    return Ok(());
+                }
                 let record = raw.get(row);
                 let time = record.timestamp_ms.unwrap_or(header.commit_time);
                 let headers = record.headers();
                 self.append(
-                    header.base_offset + row as i64,
+                    offset,
                     time,
                     record.key,
                     record.value.filter(|_| !deleted),
@@ -171,14 +177,30 @@ impl<'a> Writer<'a> {
             for (row, deleted) in visible {
                 key.clear();
                 value.clear();
-                if let Some(keys) = &keys {
-                    keys.write(row, &mut key);
+                let offset = header.base_offset + row as i64;
+                if self.bytes >= SPAN_BYTES_MAX {
+                    self.cursor = offset;
+                    (self.key, self.value) = (key, value);
+                    return Ok(());
                 }
-                if !deleted {
-                    values.write(row, &mut value);
+                let written = match &keys {
+                    Some(keys) => keys.write(row, &mut key),
+                    None => Ok(()),
+                };
+                let written = match deleted {
+                    true => written,
+                    false => written.and_then(|()| values.write(row, &mut value)),
+                };
+                if let Err(error) = written {
+                    // No Kafka client could fetch it: to them the offset is a gap.
+                    metrics::counter!("vltava_transcoder_rows_too_large_total").increment(1);
+                    tracing::warn!(%offset, %error, "a row is not shown to Kafka clients");
+                    (key, value) = (Vec::new(), Vec::new());
+                    self.cursor = offset.next();
+                    continue;
                 }
                 self.append(
-                    header.base_offset + row as i64,
+                    offset,
                     header.commit_time,
                     keys.is_some().then_some(key.as_slice()),
                     (!deleted).then_some(value.as_slice()),

@@ -81,6 +81,7 @@ impl<'a> RecordLines<'a> {
             .map_err(text)?;
         let rows = JsonRows::new(&decoded.rows, schema).map_err(text)?;
         let changes = decoded.changes.as_changes();
+        let mut json = Vec::new();
         for row in 0..decoded.rows.num_rows() {
             let change = match changes.get(row) {
                 ChangeType::AppendOnly => "+A",
@@ -97,7 +98,13 @@ impl<'a> RecordLines<'a> {
                 )
                 .as_bytes(),
             );
-            rows.write(row, out);
+            json.clear();
+            match rows.write(row, &mut json) {
+                Ok(()) => out.extend_from_slice(&json),
+                Err(error) => {
+                    out.extend_from_slice(format!("null,\"error\":\"{error}\"").as_bytes())
+                }
+            }
             out.extend_from_slice(b"}\n");
         }
         Ok(())

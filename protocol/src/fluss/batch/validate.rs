@@ -10,8 +10,11 @@ use thiserror::Error;
 
 use super::{BatchError, Batches, Changes, LogBatch, NO_WRITER};
 use crate::batch::{BatchFormat, NO_TIME, ProducerScheme, SourceBlock, UnassignedBatch};
-use crate::columnar::{DecodeError, Decoder, record_count, split_change_types};
+use crate::columnar::{
+    ColumnError, DecodeError, Decoder, RowsError, record_count, split_change_types,
+};
 use crate::fluss::batch::ChangeType;
+use crate::fluss::buffer_codec::BufferError;
 use crate::ids::{BucketId, SchemaId};
 use crate::schema::Schema;
 
@@ -93,6 +96,22 @@ pub enum InvalidBatch {
     NotAppendOnly(usize),
     #[error("records are malformed")]
     Records(#[from] DecodeError),
+}
+
+impl InvalidBatch {
+    /// True when it may be that only [`Limits::decoded_bytes_max`] was too small.
+    pub fn is_beyond_decoded_limit(&self) -> bool {
+        match self {
+            InvalidBatch::Records(DecodeError::Column { source, .. }) => matches!(
+                source,
+                ColumnError::TooLong(_) | ColumnError::Buffer(BufferError::TooLarge { .. })
+            ),
+            InvalidBatch::Records(DecodeError::Rows { source, .. }) => {
+                matches!(source, RowsError::TooLarge(_))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Validates batches. Keeps decompression contexts, so one per thread or task is best.

@@ -21,7 +21,7 @@ use protocol::kafka::compression::Codec;
 use protocol::kafka::record::Header;
 use protocol::raw::{RawRows, raw_schema};
 use protocol::row::{Datum, Timestamp, compacted, indexed};
-use protocol::schema::{DataType, Schema, TypeKind};
+use protocol::schema::{DataType, RowField, Schema, TypeKind};
 
 mod both_wires;
 mod sent;

@@ -158,8 +158,8 @@ fn rows_of_every_type_and_format_are_json_on_the_kafka_wire() {
                 continue;
             }
             let (mut key, mut value) = (Vec::new(), Vec::new());
-            keys.write(i, &mut key);
-            values.write(i, &mut value);
+            keys.write(i, &mut key).unwrap();
+            values.write(i, &mut value).unwrap();
             let value = (change != ChangeType::Delete).then_some(value);
             expected.push((base + i as i64, time, Some(key), value));
         }
@@ -175,6 +175,58 @@ fn rows_of_every_type_and_format_are_json_on_the_kafka_wire() {
         let wanted = expected.iter().filter(|r| r.0 >= from && r.0 <= last);
         assert!(seen.eq(wanted.cloned()), "from {from}");
     }
+}
+
+/// A schema of one column with a long name.
+fn wide(kind: TypeKind) -> Schema {
+    let mut schema = all_types();
+    schema.columns.truncate(1);
+    schema.columns[0].name = "n".repeat(1000);
+    schema.columns[0].data_type = DataType::nullable(kind);
+    schema
+}
+
+#[test]
+fn a_frame_that_is_much_json_is_taken_in_pieces() {
+    const ROWS: i64 = 40_000;
+    let schema = wide(TypeKind::Boolean);
+    let world = World::new(TableShape::of(SCHEMA, schema.clone()), small_segments());
+    let rows = vec![vec![Datum::Null]; ROWS as usize];
+    for _ in 0..2 {
+        let format = BatchFormat::FlussArrow;
+        let (batch, _) = fluss_batch(&schema, format, Changes::AppendOnly, &rows);
+        world.append(batch);
+    }
+    let mut next = 0;
+    while next < 2 * ROWS {
+        let read = world.kafka(next, 1);
+        assert!(read.bytes < 2 << 20, "{} bytes", read.bytes);
+        let (records, end) = kafka_records(&read.chunks);
+        let offsets = records.iter().map(|record| record.0);
+        assert!(offsets.filter(|offset| *offset >= next).eq(next..end));
+        next = end;
+    }
+    assert_eq!(next, 2 * ROWS);
+}
+
+#[test]
+fn a_row_that_no_kafka_client_could_fetch_is_a_gap() {
+    let field = RowField {
+        name: "f".repeat(1000),
+        data_type: DataType::nullable(TypeKind::Boolean),
+        description: None,
+        field_id: -1,
+    };
+    let element = DataType::nullable(TypeKind::Row(vec![field]));
+    let schema = wide(TypeKind::Array(Box::new(element)));
+    let world = World::new(TableShape::of(SCHEMA, schema.clone()), small_segments());
+    let row = |elements: usize| vec![Datum::Array(vec![Datum::Row(vec![Datum::Null]); elements])];
+    let rows = [row(1), row(100_000), row(2)];
+    let (batch, _) = fluss_batch(&schema, BatchFormat::FlussArrow, Changes::AppendOnly, &rows);
+    world.append(batch);
+    let (records, next) = kafka_records(&world.kafka(0, 1 << 20).chunks);
+    let offsets: Vec<_> = records.iter().map(|record| record.0).collect();
+    assert_eq!((offsets, next), (vec![0, 2], 3));
 }
 
 #[test]
