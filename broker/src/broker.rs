@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::GroupCoordinator;
+use crate::memory::{FetchMemory, Unpacking};
 use crate::metrics::Metrics;
 use crate::net::Peer;
 use crate::tablets::Tablets;
@@ -29,6 +30,10 @@ pub struct Broker {
     pub groups: GroupCoordinator,
     /// Counters and histograms.
     pub metrics: Metrics,
+    /// Bounds what answers to fetches hold.
+    pub fetch_memory: FetchMemory,
+    /// Bounds what produced batches are decompressed to.
+    pub unpacking: Unpacking,
     /// The id of this server on both wires.
     pub node_id: i32,
     config: RwLock<Arc<Config>>,
@@ -71,6 +76,14 @@ impl Broker {
     pub fn new(parts: BrokerParts) -> Arc<Broker> {
         let broker = Arc::new(Broker {
             node_id: parts.config.node_id(),
+            fetch_memory: FetchMemory::new(
+                parts.config.fetch().memory_bytes,
+                parts.metrics.fetch_memory_free(),
+            ),
+            unpacking: Unpacking::new(
+                parts.config.unpacking_bytes(),
+                parts.metrics.unpacking_memory_free(),
+            ),
             env: parts.env,
             catalog: parts.catalog,
             tablets: parts.tablets,

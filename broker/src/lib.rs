@@ -18,6 +18,7 @@ pub mod fluss;
 pub mod http;
 pub mod kafka;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod server;

@@ -107,6 +107,8 @@ impl std::fmt::Debug for SaslUser {
 pub struct FetchConfig {
     /// Most bytes of one answer.
     pub answer_bytes_max: usize,
+    /// Bytes of all answers that may be in the process.
+    pub memory_bytes: usize,
     /// Fetch sessions that are remembered.
     pub sessions_max: usize,
     /// Most partitions in one answer to DescribeTopicPartitions.
@@ -257,10 +259,16 @@ impl Config {
     pub fn fetch(&self) -> FetchConfig {
         FetchConfig {
             answer_bytes_max: self.count("fetch.max.bytes"),
+            memory_bytes: self.count("vltava.fetch.memory.bytes"),
             sessions_max: self.count("max.incremental.fetch.session.cache.slots"),
             described_partitions_max: self.count("max.request.partition.size.limit"),
             wait_max: self.duration("vltava.fetch.wait.max.ms"),
         }
+    }
+
+    /// Bytes that produced batches may be decompressed to at one time.
+    pub fn unpacking_bytes(&self) -> usize {
+        self.count("vltava.unpacking.memory.bytes")
     }
 
     /// What a partition remembers of its producers.

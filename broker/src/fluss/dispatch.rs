@@ -23,7 +23,7 @@ use super::error::Failure;
 use super::handlers;
 use super::login::Login;
 use super::wire::Context;
-use crate::net::{Answer, Order, Started};
+use crate::net::{Answer, Hold, Order, Started};
 
 /// What is advertised and resolved.
 pub static SERVED: LazyLock<ServedApis> = LazyLock::new(|| ServedApis::new(KEYS.iter().copied()));
@@ -76,7 +76,10 @@ macro_rules! apis {
         let request = decode($body, DECODED_BYTES_MAX)?;
         Ok(Started::later(Order::AnyOrder, async move {
             match $handler(&$context, request).await {
-                Ok(chunks) => framed(&$context, chunks),
+                Ok(records) => match framed(&$context, records.chunks) {
+                    Answer::Chunks(chunks) => Answer::Held(chunks, Hold::new(records.grant)),
+                    other => other,
+                },
                 Err(failure) => failed(&$context, failure),
             }
         }))

@@ -143,6 +143,7 @@ impl From<&InvalidBatch> for Failure {
         let code = match error {
             InvalidBatch::UnknownSchema(_) => ErrorCode::SchemaNotExist,
             InvalidBatch::TooLarge { .. } => ErrorCode::RecordTooLarge,
+            _ if error.is_beyond_decoded_limit() => ErrorCode::RecordTooLarge,
             InvalidBatch::Header(_)
             | InvalidBatch::Trailing(_)
             | InvalidBatch::Crc { .. }
@@ -202,8 +203,11 @@ impl From<&FlussReadError> for Failure {
 
 /// The text of an error with that of its cause, where the two say different things.
 fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
     }
+    text
 }

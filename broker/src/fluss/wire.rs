@@ -7,12 +7,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::fluss::api::{ApiKey, SMALL_BODY_BYTES_MAX};
 use protocol::fluss::error::ErrorCode;
-use protocol::fluss::frame::{RequestFrame, encode_error};
+use protocol::fluss::frame::{FrameTooLong, RequestFrame, encode_error};
 
 use super::dispatch::{self, SERVED};
 use super::login::Login;
 use crate::broker::Broker;
 use crate::config::Security;
+use crate::memory::{Grant, Share};
 use crate::metrics::{ApiMeter, table};
 use crate::net::{Answer, Order, Peer, Started, Wire};
 
@@ -35,6 +36,7 @@ pub struct Shared {
 /// What the wire remembers about a connection.
 pub struct Connection {
     peer: Arc<Peer>,
+    fetch_share: Arc<Share>,
     /// Who the client is, or that it has yet to say so.
     pub login: Login,
 }
@@ -46,12 +48,22 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// The connection.
     pub peer: Arc<Peer>,
+    /// What its fetches may hold together: they are answered in any order, many at a time.
+    pub fetch_share: Arc<Share>,
     /// What is asked.
     pub api: ApiKey,
     /// Goes back with the answer.
     pub request_id: i32,
     /// Counts the request and the errors of its answer.
     pub meter: Arc<ApiMeter>,
+}
+
+/// An answer with records.
+pub struct Records {
+    /// Message and records.
+    pub chunks: Result<Vec<Bytes>, FrameTooLong>,
+    /// Its part of the fetch memory, held until the answer has left.
+    pub grant: Option<Grant>,
 }
 
 impl Context {
@@ -125,6 +137,7 @@ impl Wire for FlussWire {
         let login = Login::new(self.secured.contains(&*peer.listener));
         Connection {
             peer: Arc::new(peer.clone()),
+            fetch_share: Arc::new(self.shared.broker.fetch_memory.share()),
             login,
         }
     }
@@ -154,6 +167,7 @@ impl Wire for FlussWire {
         let context = Context {
             shared: Arc::clone(&self.shared),
             peer: Arc::clone(&connection.peer),
+            fetch_share: Arc::clone(&connection.fetch_share),
             api,
             request_id: request.request_id,
             meter: Arc::clone(meter),

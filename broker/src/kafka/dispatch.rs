@@ -11,7 +11,7 @@ use protocol::kafka::response;
 use super::answer_errors::{self, ErrorCodes};
 use super::handlers;
 use super::wire::Context;
-use crate::net::{Answer, Order, Started};
+use crate::net::{Answer, Hold, Order, Started};
 
 /// Decodes a request and starts its handler.
 pub(super) async fn start(context: Context, frame: RequestFrame) -> Started {
@@ -117,11 +117,14 @@ async fn produce(context: Context, request: ProduceRequest) -> Started {
 }
 
 async fn fetch(context: Context, request: FetchRequest) -> Started {
-    Started::later(Order::InOrder, async move {
+    Started::later(Order::InTurn, async move {
         let (correlation_id, version) = (context.correlation_id, context.version);
-        let answer = handlers::fetch::handle(context.clone(), request).await;
+        let (answer, grant) = handlers::fetch::handle(context.clone(), request).await;
         answer_errors::count(&answer, &context.meter);
-        chunks(&context, answer.encode(correlation_id, version))
+        match chunks(&context, answer.encode(correlation_id, version)) {
+            Answer::Chunks(chunks) => Answer::Held(chunks, Hold::new(grant)),
+            other => other,
+        }
     })
 }
 

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::net::NetworkMeters;
+use crate::net::{DroppedMeters, NetworkMeters};
 use process::ProcessMeters;
 use table::{Metric, MetricKind, WireMetrics};
 
@@ -84,9 +84,30 @@ impl Metrics {
             connections: self.gauge(&table::CONNECTIONS, &labels),
             accepted: self.counter(&table::ACCEPTED, &labels),
             refused: self.counter(&table::REFUSED, &labels),
+            dropped: DroppedMeters {
+                frame_length: self.dropped(wire, "frame_length"),
+                frame_timeout: self.dropped(wire, "frame_timeout"),
+                write_timeout: self.dropped(wire, "write_timeout"),
+                idle: self.dropped(wire, "idle"),
+                bad_request: self.dropped(wire, "bad_request"),
+            },
             bytes_in: self.counter(&table::RECEIVED, &labels),
             bytes_out: self.counter(&table::SENT, &labels),
         }
+    }
+
+    fn dropped(&self, wire: &'static str, reason: &'static str) -> Counter {
+        self.counter(&table::DROPPED, &[("wire", wire), ("reason", reason)])
+    }
+
+    /// The meter of the free memory of answers to fetches.
+    pub fn fetch_memory_free(&self) -> Gauge {
+        self.gauge(&table::FETCH_MEMORY_FREE, &[])
+    }
+
+    /// The meter of the free memory for batches that are decompressed to be checked.
+    pub fn unpacking_memory_free(&self) -> Gauge {
+        self.gauge(&table::UNPACKING_MEMORY_FREE, &[])
     }
 
     /// The meter of the free request memory.

@@ -158,6 +158,12 @@ pub(super) static REFUSED: Metric = counter(
     &["wire"],
     "Connections closed at once because of a limit.",
 );
+pub(super) static DROPPED: Metric = counter(
+    "vltava_network_dropped_total",
+    &["wire", "reason"],
+    "Connections dropped for what the client did: frame_length, frame_timeout, write_timeout, \
+     idle, bad_request.",
+);
 pub(super) static RECEIVED: Metric = counter(
     "vltava_network_received_bytes_total",
     &["wire"],
@@ -169,6 +175,16 @@ pub(super) static REQUEST_MEMORY_FREE: Metric = gauge(
     "vltava_network_request_memory_free_bytes",
     &[],
     "Bytes of requests that may still come into the process.",
+);
+pub(super) static FETCH_MEMORY_FREE: Metric = gauge(
+    "vltava_network_fetch_memory_free_bytes",
+    &[],
+    "Bytes of answers to fetches that may still be in the process.",
+);
+pub(super) static UNPACKING_MEMORY_FREE: Metric = gauge(
+    "vltava_network_unpacking_memory_free_bytes",
+    &[],
+    "Bytes that produced batches may still be decompressed to at one time.",
 );
 pub(super) static PANICS: Metric = counter(
     "vltava_panics_total",
@@ -325,9 +341,12 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         &CONNECTIONS,
         &ACCEPTED,
         &REFUSED,
+        &DROPPED,
         &RECEIVED,
         &SENT,
         &REQUEST_MEMORY_FREE,
+        &FETCH_MEMORY_FREE,
+        &UNPACKING_MEMORY_FREE,
         &PANICS,
         &BUILD,
         &CPU_SECONDS,

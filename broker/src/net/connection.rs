@@ -8,12 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use metrics::Counter;
 use storage::threads::wake_together;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::in_flight::{Head, InFlight, Outcome, Panicked, Ticket, poll_guarded};
-use super::limits::{NetworkLimits, NetworkMeters};
+use super::limits::{BYTE_RATE_MIN, DroppedMeters, NetworkLimits, NetworkMeters};
 use super::memory::RequestMemory;
 use super::reader::{Frame, FrameReader, ReadError};
 use super::transport::Transport;
@@ -63,6 +64,20 @@ pub(crate) enum Ended {
     Write(#[source] io::Error),
 }
 
+impl Ended {
+    /// Where it is counted, when it is the client's doing.
+    pub(crate) fn meter<'a>(&self, meters: &'a DroppedMeters) -> Option<&'a Counter> {
+        match self {
+            Ended::Read(ReadError::FrameLength { .. }) => Some(&meters.frame_length),
+            Ended::FrameTimeout => Some(&meters.frame_timeout),
+            Ended::WriteTimeout => Some(&meters.write_timeout),
+            Ended::Idle => Some(&meters.idle),
+            Ended::ByWire(_) => Some(&meters.bad_request),
+            Ended::ByClient | Ended::Stopping | Ended::Read(_) | Ended::Write(_) => None,
+        }
+    }
+}
+
 /// The task of one connection.
 pub(crate) struct Connection<W: Wire, S> {
     stream: S,
@@ -87,6 +102,9 @@ pub(crate) struct Connection<W: Wire, S> {
     unacknowledged: bool,
     /// When the socket last took bytes, or the first that now wait were queued.
     last_written: Instant,
+    /// Since when answers wait without a moment in which none did, and the bytes that the socket
+    /// has taken since.
+    writing: (Instant, u64),
 }
 
 struct Starting<T> {
@@ -120,6 +138,7 @@ impl<W: Wire, S: Transport> Connection<W, S> {
             last_active: now,
             unacknowledged: false,
             last_written: now,
+            writing: (now, 0),
             limits,
             meters,
         }
@@ -195,6 +214,11 @@ impl<W: Wire, S: Transport> Connection<W, S> {
             outcome.unwrap_or_else(|Panicked| self.wire.answer_to_panic(ticket.head.as_slice()));
         let bytes_out = match answer {
             Answer::Chunks(chunks) => self.answers.push(chunks),
+            Answer::Held(chunks, hold) => {
+                let bytes = self.answers.push(chunks);
+                self.answers.hold(hold);
+                bytes
+            }
             Answer::Nothing => 0,
             Answer::Close(reason) => {
                 self.close(reason);
@@ -205,6 +229,7 @@ impl<W: Wire, S: Transport> Connection<W, S> {
         self.last_active = now;
         if was_empty {
             self.last_written = now;
+            self.writing = (now, 0);
         }
         if let Some(meter) = &ticket.meter {
             meter.answered(ticket.bytes_in, bytes_out, now - ticket.received);
@@ -278,6 +303,7 @@ impl<W: Wire, S: Transport> Connection<W, S> {
             match self.answers.poll_write(cx, &mut self.stream) {
                 Poll::Ready(Ok(written)) => {
                     self.meters.bytes_out.increment(written as u64);
+                    self.writing.1 += written as u64;
                     self.last_written = Instant::now();
                     self.last_active = self.last_written;
                     self.unacknowledged = false;
@@ -307,7 +333,7 @@ impl<W: Wire, S: Transport> Connection<W, S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         loop {
             let now = Instant::now();
-            if self.answers.bytes() > 0 && now >= self.last_written + self.limits.write_timeout {
+            if self.answers.bytes() > 0 && now >= self.write_deadline() {
                 return Err(Ended::WriteTimeout);
             }
             if let Some(deadline) = self.reader.deadline(self.limits.frame_timeout)
@@ -334,6 +360,14 @@ impl<W: Wire, S: Transport> Connection<W, S> {
                 return Ok(());
             }
         }
+    }
+
+    /// When a client that takes its answers too slowly is given up: one that takes nothing, or
+    /// drops at a time.
+    fn write_deadline(&self) -> Instant {
+        let (since, taken) = self.writing;
+        let earned = Duration::from_millis(taken.saturating_mul(1000) / BYTE_RATE_MIN);
+        self.last_written.min(since + earned) + self.limits.write_timeout
     }
 
     /// True while a timeout shorter than the idle one may strike.

@@ -1,5 +1,6 @@
 //! Requests that were started and are not yet answered.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -61,13 +62,15 @@ pub(crate) struct Panicked;
 #[derive(Default)]
 pub(crate) struct InFlight {
     ordered: FuturesOrdered<Answering>,
+    /// Behind `ordered`, and not begun: the first waits for its turn.
+    behind: VecDeque<(Order, Answering)>,
     free: FuturesUnordered<Answering>,
 }
 
 impl InFlight {
     /// Requests that wait for their answer.
     pub(crate) fn len(&self) -> usize {
-        self.ordered.len() + self.free.len()
+        self.ordered.len() + self.behind.len() + self.free.len()
     }
 
     /// Takes a started request. When its answer is there and may leave, it comes straight back.
@@ -77,7 +80,8 @@ impl InFlight {
         started: Started,
         ticket: Ticket,
     ) -> Option<(Outcome<Answer>, Ticket)> {
-        let may_leave = started.order == Order::AnyOrder || self.ordered.is_empty();
+        let first = self.ordered.is_empty() && self.behind.is_empty();
+        let may_leave = started.order == Order::AnyOrder || first;
         let mut answering = Answering {
             answer: Some(started.answer),
             ticket: Some(ticket),
@@ -87,14 +91,19 @@ impl InFlight {
             return Some(done);
         }
         match started.order {
-            Order::InOrder => self.ordered.push_back(answering),
             Order::AnyOrder => self.free.push(answering),
+            Order::InOrder if self.behind.is_empty() => self.ordered.push_back(answering),
+            Order::InTurn if first => self.ordered.push_back(answering),
+            order => self.behind.push_back((order, answering)),
         }
         None
     }
 
     /// The next answer that may leave; pending when there is none.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Outcome<Answer>, Ticket)> {
+        if self.ordered.is_empty() {
+            self.next_turn();
+        }
         if !self.ordered.is_empty()
             && let Poll::Ready(Some(done)) = Pin::new(&mut self.ordered).poll_next(cx)
         {
@@ -106,6 +115,19 @@ impl InFlight {
             return Poll::Ready(done);
         }
         Poll::Pending
+    }
+
+    /// Begins the next answer that waits for its turn, and those in order up to the one after it.
+    fn next_turn(&mut self) {
+        if let Some((_, first)) = self.behind.pop_front() {
+            self.ordered.push_back(first);
+        }
+        while let Some((_, next)) = self
+            .behind
+            .pop_front_if(|(order, _)| *order == Order::InOrder)
+        {
+            self.ordered.push_back(next);
+        }
     }
 }
 

@@ -22,9 +22,10 @@ pub struct NetworkLimits {
     /// A connection without a request for so long is closed. `None`: never.
     pub idle_max: Option<Duration>,
     /// A frame that has begun must be complete after this time, plus one second for each
-    /// `FRAME_RATE_MIN` bytes of it that have arrived.
+    /// `BYTE_RATE_MIN` bytes of it that have arrived.
     pub frame_timeout: Duration,
-    /// A client that takes none of its answer for so long is disconnected.
+    /// A client that takes none of its answer for so long is disconnected, as is one that has
+    /// fallen behind `BYTE_RATE_MIN` by so long.
     pub write_timeout: Duration,
     /// Size of the kernel's send buffer; `None` leaves it to the kernel's own tuning.
     pub send_buffer_bytes: Option<u32>,
@@ -34,9 +35,9 @@ pub struct NetworkLimits {
     pub backlog: u32,
 }
 
-/// Bytes per second below which a client that sends a frame is taken for one that only wants to
-/// hold a connection open.
-pub(crate) const FRAME_RATE_MIN: u64 = 16 * 1024;
+/// Bytes per second below which a client that sends a frame, or takes its answers, is taken for one
+/// that only wants to hold the broker's memory.
+pub(crate) const BYTE_RATE_MIN: u64 = 16 * 1024;
 
 impl Default for NetworkLimits {
     fn default() -> Self {
@@ -76,10 +77,40 @@ pub struct NetworkMeters {
     pub accepted: Counter,
     /// Connections that were closed at once because of a limit.
     pub refused: Counter,
+    /// Connections dropped for what the client did.
+    pub dropped: DroppedMeters,
     /// Bytes received.
     pub bytes_in: Counter,
     /// Bytes sent.
     pub bytes_out: Counter,
+}
+
+/// Connections that were dropped, by what the client did.
+#[derive(Clone)]
+pub struct DroppedMeters {
+    /// Announced a frame of a negative or too large length.
+    pub frame_length: Counter,
+    /// Did not complete a frame in time.
+    pub frame_timeout: Counter,
+    /// Did not take its answers in time.
+    pub write_timeout: Counter,
+    /// Sent nothing for long.
+    pub idle: Counter,
+    /// Sent a request that has no answer.
+    pub bad_request: Counter,
+}
+
+impl Default for DroppedMeters {
+    /// Meters that count nothing.
+    fn default() -> Self {
+        Self {
+            frame_length: Counter::noop(),
+            frame_timeout: Counter::noop(),
+            write_timeout: Counter::noop(),
+            idle: Counter::noop(),
+            bad_request: Counter::noop(),
+        }
+    }
 }
 
 impl NetworkMeters {
@@ -89,6 +120,7 @@ impl NetworkMeters {
             connections: Gauge::noop(),
             accepted: Counter::noop(),
             refused: Counter::noop(),
+            dropped: DroppedMeters::default(),
             bytes_in: Counter::noop(),
             bytes_out: Counter::noop(),
         }

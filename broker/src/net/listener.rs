@@ -261,18 +261,29 @@ impl Listener {
         );
         let abort = network.abort.clone();
         let gauge = meters.connections.clone();
+        let dropped = meters.dropped.clone();
         let wire = wire.name();
         network.tasks.spawn(async move {
             gauge.increment(1);
             let ended = abort.run_until_cancelled_owned(connection).await;
             gauge.decrement(1);
             drop(admission);
+            if let Some(counter) = ended.as_ref().and_then(|ended| ended.meter(&dropped)) {
+                counter.increment(1);
+            }
             match ended {
-                Some(Ended::Read(error)) => {
-                    tracing::info!(wire, %address, %error, "connection dropped");
+                Some(
+                    ended @ (Ended::Read(_)
+                    | Ended::FrameTimeout
+                    | Ended::WriteTimeout
+                    | Ended::ByWire(_)),
+                ) => tracing::info!(wire, client = %address, reason = %ended, "connection dropped"),
+                Some(ended) => {
+                    tracing::debug!(wire, client = %address, reason = %ended, "connection ended")
                 }
-                Some(ended) => tracing::debug!(wire, %address, reason = %ended, "connection ended"),
-                None => tracing::warn!(wire, %address, "connection dropped with open requests"),
+                None => {
+                    tracing::warn!(wire, client = %address, "connection dropped with open requests")
+                }
             }
         });
     }

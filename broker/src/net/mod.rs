@@ -21,7 +21,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use limits::{NetworkLimits, NetworkMeters};
+pub use limits::{DroppedMeters, NetworkLimits, NetworkMeters};
 pub use listener::{BindError, Listener, Network};
 pub use memory::{RequestMemory, Reservation};
-pub use wire::{Answer, HEAD_BYTES, Order, Peer, Pending, Started, Wire};
+pub use wire::{Answer, HEAD_BYTES, Hold, Order, Peer, Pending, Started, Wire};

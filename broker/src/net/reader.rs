@@ -13,7 +13,7 @@ use storage::buffers::PooledBuffer;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use super::limits::FRAME_RATE_MIN;
+use super::limits::BYTE_RATE_MIN;
 use super::memory::{RequestMemory, Reservation};
 
 /// Bytes of the length in front of a frame.
@@ -161,7 +161,7 @@ impl FrameReader {
             .large
             .as_ref()
             .map_or(self.buffer.len(), |large| large.arrived);
-        let earned = Duration::from_millis(received as u64 * 1000 / FRAME_RATE_MIN);
+        let earned = Duration::from_millis(received as u64 * 1000 / BYTE_RATE_MIN);
         self.partial_since.map(|since| since + timeout + earned)
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,6 +17,8 @@ use super::*;
 struct EchoWire {
     /// Each `w` request takes a permit before it answers.
     gate: Arc<Semaphore>,
+    /// `t` requests whose turn has come.
+    turns: Arc<AtomicUsize>,
 }
 
 impl Wire for EchoWire {
@@ -34,6 +37,13 @@ impl Wire for EchoWire {
         let echo = echo(&frame);
         match frame.first() {
             Some(b'w') => Started::later(Order::InOrder, waiting(Arc::clone(&self.gate), echo)),
+            Some(b't') => {
+                let turns = Arc::clone(&self.turns);
+                Started::later(Order::InTurn, async move {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    echo
+                })
+            }
             Some(b'a') => Started::later(Order::AnyOrder, waiting(Arc::clone(&self.gate), echo)),
             Some(b'n') => Started::now(Order::InOrder, Answer::Nothing),
             Some(b'c') => Started::now(Order::InOrder, Answer::Close("asked to")),
@@ -74,6 +84,7 @@ struct Running {
     network: Arc<Network>,
     address: SocketAddr,
     gate: Arc<Semaphore>,
+    turns: Arc<AtomicUsize>,
 }
 
 async fn serve(limits: NetworkLimits) -> Running {
@@ -83,14 +94,17 @@ async fn serve(limits: NetworkLimits) -> Running {
     let address = listener.local_address();
     let network = Network::new(limits);
     let gate = Arc::new(Semaphore::new(0));
+    let turns = Arc::new(AtomicUsize::new(0));
     let wire = Arc::new(EchoWire {
         gate: Arc::clone(&gate),
+        turns: Arc::clone(&turns),
     });
     listener.serve(&network, wire, NetworkMeters::none());
     Running {
         network,
         address,
         gate,
+        turns,
     }
 }
 
@@ -162,6 +176,23 @@ async fn an_answer_in_order_waits_for_the_one_before_it() {
     running.gate.add_permits(1);
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"wait"[..]));
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"2"[..]));
+}
+
+#[tokio::test]
+async fn an_answer_in_turn_is_not_begun_before_those_in_front_of_it_have_left() {
+    let running = serve(NetworkLimits::default()).await;
+    let mut stream = connect(&running).await;
+    for command in [b"w1", b"t2", b"x3", b"t4", b"w5", b"f6"] {
+        send(&mut stream, command).await;
+    }
+    // The last one was started and has overtaken: so all were started.
+    assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"f6"[..]));
+    assert_eq!(running.turns.load(Ordering::Relaxed), 0);
+    running.gate.add_permits(2);
+    for command in [b"w1", b"t2", b"x3", b"t4", b"w5"] {
+        assert_eq!(receive(&mut stream).await.as_deref(), Some(&command[..]));
+    }
+    assert_eq!(running.turns.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ pub enum Pending {
     /// The answer is there.
     Now(Answer),
     /// The answer comes when the future completes. All pending answers of a connection are polled
-    /// at the same time.
+    /// at the same time, but those that wait for their turn.
     Later(BoxFuture<'static, Answer>),
 }
 
@@ -123,15 +123,36 @@ pub enum Pending {
 pub enum Order {
     /// After the answers of all earlier requests that are in order.
     InOrder,
+    /// The same, and it is not begun before these have left: of what it holds, a connection has
+    /// one at a time. A wait for it holds up no request that is [`Order::InOrder`] in starting.
+    InTurn,
     /// As soon as it is there.
     AnyOrder,
 }
 
+/// What an answer holds on to while it is in memory; dropping it gives it back.
+pub struct Hold(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send>);
+
+impl Hold {
+    /// Holds something.
+    pub fn new(held: impl Send + 'static) -> Self {
+        Hold(Box::new(held))
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hold").finish_non_exhaustive()
+    }
+}
+
 /// What goes back to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Answer {
     /// These bytes, one after the other. The wire has put its own length prefix in front.
     Chunks(Vec<Bytes>),
+    /// The same, and something that is kept until the socket has taken the last of them.
+    Held(Vec<Bytes>, Hold),
     /// Nothing: the protocol has no answer to this request (Kafka: acks=0).
     Nothing,
     /// The connection is closed behind the answers that are already waiting. The reason is logged.

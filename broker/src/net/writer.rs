@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
+use super::wire::Hold;
+
 /// Slices of one vectored write. The kernel takes up to 1,024; past some dozens a larger array
 /// only costs stack.
 const SLICES_PER_WRITE: usize = 64;
@@ -17,6 +19,10 @@ const SLICES_PER_WRITE: usize = 64;
 pub(crate) struct AnswerQueue {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    /// Bytes that the socket has ever taken.
+    written: u64,
+    /// What is kept until the socket has taken so many.
+    holds: VecDeque<(u64, Hold)>,
 }
 
 impl AnswerQueue {
@@ -35,6 +41,14 @@ impl AnswerQueue {
             }
         }
         self.bytes - before
+    }
+
+    /// Keeps something until the socket has taken all that waits now.
+    pub(crate) fn hold(&mut self, hold: Hold) {
+        if self.bytes > 0 {
+            self.holds
+                .push_back((self.written + self.bytes as u64, hold));
+        }
     }
 
     /// Writes what the socket takes now, many chunks with one call, and returns how much that was.
@@ -59,6 +73,12 @@ impl AnswerQueue {
 
     fn advance(&mut self, written: usize) {
         self.bytes -= written;
+        self.written += written as u64;
+        while self
+            .holds
+            .pop_front_if(|(end, _)| *end <= self.written)
+            .is_some()
+        {}
         let mut left = written;
         while left > 0 {
             let front = self
@@ -76,5 +96,28 @@ impl AnswerQueue {
             // An idle connection keeps no room for a burst that is over.
             self.chunks.shrink_to(SLICES_PER_WRITE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_an_answer_holds_is_given_back_with_its_last_byte() {
+        let mut queue = AnswerQueue::default();
+        let held = Arc::new(());
+        for _ in 0..2 {
+            queue.push(vec![Bytes::from_static(b"12"), Bytes::from_static(b"345")]);
+            queue.hold(Hold::new(Arc::clone(&held)));
+        }
+        for (written, kept) in [(4, 3), (1, 2), (4, 2), (1, 1)] {
+            queue.advance(written);
+            assert_eq!(Arc::strong_count(&held), kept);
+        }
+        queue.hold(Hold::new(Arc::clone(&held)));
+        assert_eq!(Arc::strong_count(&held), 1, "nothing waits to be written");
     }
 }

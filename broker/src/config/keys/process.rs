@@ -147,6 +147,14 @@ pub(super) static KEYS: &[Key] = &[
     .on_fluss("server.buffer.memory-size")
     .within(Section::Connections),
     ours(
+        "vltava.unpacking.memory.bytes",
+        long_from(16 << 20).of(Unit::Bytes),
+        Some("268435456"),
+        "Bytes that produced batches, of both wires, may be decompressed to at one time while they \
+         are checked. Further ones wait.",
+    )
+    .within(Section::Connections),
+    ours(
         "vltava.connection.requests.max",
         int(1, 10_000),
         Some("64"),
@@ -173,7 +181,8 @@ pub(super) static KEYS: &[Key] = &[
         "vltava.connection.write.timeout.ms",
         long_from(1).of(Unit::Millis),
         Some("60000"),
-        "A client that takes none of its answer for so long is disconnected.",
+        "A client that takes none of its answer for so long, or is behind 16 KiB a second by so \
+         long, is disconnected.",
     )
     .within(Section::Connections),
     kafka(

@@ -93,6 +93,15 @@ pub(super) static KEYS: &[Key] = &[
          when it is larger.",
     )
     .within(Section::Fetch),
+    ours(
+        "vltava.fetch.memory.bytes",
+        long_from(16 << 20).of(Unit::Bytes),
+        Some("268435456"),
+        "Bytes of records that answers to fetches, of both wires, may hold at one time. One answer \
+         gets at most an eighth; beyond it, fetches wait as they do for data. The first batch of \
+         an answer is sent whole even when it is larger.",
+    )
+    .within(Section::Fetch),
     kafka(
         "max.incremental.fetch.session.cache.slots",
         int_from(0),

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
-use protocol::fluss::frame::FrameTooLong;
 use protocol::fluss::messages::{
     FetchLogRequest, PbFetchLogReqForBucket, PbFetchLogReqForTable, PbFetchLogRespForBucket,
 };
@@ -21,11 +20,11 @@ use storage::tablet::FlussRead;
 use tokio::time::Instant;
 
 use super::filter;
-use crate::broker::Broker;
 use crate::fluss::error::Failure;
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
-use crate::fluss::wire::Context;
+use crate::fluss::wire::{Context, Records};
+use crate::memory::Grant;
 use crate::tablets::OpenBucket;
 
 /// The offset by which clients without a position ask for the earliest one.
@@ -33,11 +32,18 @@ const EARLIEST: i64 = -2;
 /// The wait of a request that names `min_bytes` and no time.
 const WAIT_DEFAULT: Duration = Duration::from_millis(100);
 
+/// How long a fetch waits for memory at least: one that does not wait for data still wants some.
+const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
 /// Limits of one fetch.
+#[derive(Clone, Copy)]
 struct Limits {
     bytes_max: usize,
     bytes_min: usize,
     deadline: Instant,
+    memory_deadline: Instant,
+    /// The first batch is sent whole although it is larger.
+    at_least_one: bool,
 }
 
 /// A bucket of the request, with its tablet or why it has none.
@@ -55,13 +61,12 @@ struct Pass {
     bytes: usize,
     /// Something that the client should hear of without waiting.
     urgent: bool,
+    /// Its part of the fetch memory; none when that was spent.
+    grant: Option<Grant>,
 }
 
 /// Fetches; the answer comes when there is enough, or the time is up.
-pub async fn handle(
-    context: &Context,
-    request: FetchLogRequest,
-) -> Result<Result<Vec<Bytes>, FrameTooLong>, Failure> {
+pub async fn handle(context: &Context, request: FetchLogRequest) -> Result<Records, Failure> {
     let buckets = request
         .tables_req
         .iter()
@@ -69,7 +74,7 @@ pub async fn handle(
     resolve::check_bucket_count(buckets.sum())?;
     let limits = limits(context, &request);
     let targets = resolve_all(context, request.tables_req).await;
-    let pass = fetch(context.broker(), &targets, &limits).await;
+    let pass = fetch(context, &targets, &limits).await;
     let mut refusals = Refusals::new(context);
     let mut tables: Vec<FetchedTable> = Vec::new();
     for (target, bucket) in targets.iter().zip(pass.answers) {
@@ -84,7 +89,10 @@ pub async fn handle(
             }),
         }
     }
-    Ok(encode_fetch_log(context.request_id, tables))
+    Ok(Records {
+        chunks: encode_fetch_log(context.request_id, tables),
+        grant: pass.grant,
+    })
 }
 
 fn limits(context: &Context, request: &FetchLogRequest) -> Limits {
@@ -99,10 +107,13 @@ fn limits(context: &Context, request: &FetchLogRequest) -> Limits {
         (Some(_), None) => WAIT_DEFAULT,
         (Some(_), Some(ms)) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)),
     };
+    let wait = wait.min(config.wait_max);
     Limits {
         bytes_max: size(request.max_bytes),
         bytes_min: size(request.min_bytes.unwrap_or(0)),
-        deadline: Instant::now() + wait.min(config.wait_max),
+        deadline: Instant::now() + wait,
+        memory_deadline: Instant::now() + wait.max(MEMORY_WAIT),
+        at_least_one: true,
     }
 }
 
@@ -148,12 +159,14 @@ fn projection(table: &PbFetchLogReqForTable) -> Result<Option<Arc<[usize]>>, Fai
 }
 
 /// Reads until there is enough for an answer.
-async fn fetch(broker: &Broker, targets: &[Target], limits: &Limits) -> Pass {
-    let pass = read_all(targets, limits).await;
+async fn fetch(context: &Context, targets: &[Target], limits: &Limits) -> Pass {
+    let pass = read_granted(context, targets, limits).await;
     let nothing_to_wait_for = targets.iter().all(|target| target.bucket.is_err());
     if pass.is_enough(limits) || nothing_to_wait_for || Instant::now() >= limits.deadline {
         return pass;
     }
+    // What was read is too little to be sent, and waits for nobody.
+    drop(pass);
     let signal = Waiting(DataSignal::new());
     loop {
         // Registered before the look: what comes in between wakes us.
@@ -162,14 +175,44 @@ async fn fetch(broker: &Broker, targets: &[Target], limits: &Limits) -> Pass {
                 bucket.tablet.wait_for_data(&signal.0);
             }
         }
-        let pass = read_all(targets, limits).await;
+        let pass = read_granted(context, targets, limits).await;
         if pass.is_enough(limits) {
             return pass;
         }
+        drop(pass);
+        let broker = context.broker();
         if !broker.wait_for_data(&signal.0, limits.deadline).await {
-            return read_all(targets, limits).await;
+            return read_granted(context, targets, limits).await;
         }
     }
+}
+
+/// Reads as much as there is memory for.
+async fn read_granted(context: &Context, targets: &[Target], limits: &Limits) -> Pass {
+    let wanted = targets
+        .iter()
+        .map(|target| usize::try_from(target.asked.max_fetch_bytes).unwrap_or(0))
+        .sum::<usize>();
+    let wanted = wanted.min(limits.bytes_max);
+    let memory = &context.broker().fetch_memory;
+    let grant = memory.grant(&context.fetch_share, wanted, limits.memory_deadline);
+    let Some(grant) = grant.await else {
+        let nothing = Limits {
+            bytes_max: 0,
+            at_least_one: false,
+            ..*limits
+        };
+        return read_all(targets, &nothing).await;
+    };
+    let granted = Limits {
+        bytes_max: grant.bytes(),
+        ..*limits
+    };
+    let mut pass = read_all(targets, &granted).await;
+    pass.grant = Some(grant.settle(pass.bytes));
+    // Who wants more than is granted need not wait for it.
+    pass.urgent |= wanted > granted.bytes_max && pass.bytes > granted.bytes_max / 2;
+    pass
 }
 
 /// Tells the logs to forget the signal, also when the client goes away meanwhile.
@@ -192,6 +235,7 @@ async fn read_all(targets: &[Target], limits: &Limits) -> Pass {
         answers: Vec::with_capacity(targets.len()),
         bytes: 0,
         urgent: false,
+        grant: None,
     };
     for target in targets {
         let answer = match read(target, limits, &pass).await {
@@ -239,7 +283,7 @@ async fn read(target: &Target, limits: &Limits, pass: &Pass) -> Result<FetchedBu
     let read = FlussRead {
         offset,
         bytes_max: left.min(usize::try_from(target.asked.max_fetch_bytes).unwrap_or(0)),
-        at_least_one: pass.bytes == 0,
+        at_least_one: pass.bytes == 0 && limits.at_least_one,
         projection: target.projection.clone(),
         filter: target.filter.clone(),
     };

@@ -22,6 +22,7 @@ use crate::fluss::error::Failure;
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::Context;
+use crate::memory::{Unpacked, Unpacking};
 use crate::tablets::OpenBucket;
 
 /// Batches above this size are validated off the connection threads: below it, handing them over
@@ -81,7 +82,8 @@ async fn queue(
         );
         return Err(Failure::new(ErrorCode::NotEnoughReplicas, text));
     }
-    let batches = validated(bucket.tablet.shape(), id.bucket, records).await;
+    let unpacking = &context.broker().unpacking;
+    let batches = validated(unpacking, bucket.tablet.shape(), id.bucket, records).await;
     let batches = batches.map_err(|error| Failure::from(&error))?;
     if batches.is_empty() {
         return Err(Failure::new(ErrorCode::CorruptRecord, "no record batch"));
@@ -109,25 +111,28 @@ fn check_writable(bucket: &OpenBucket) -> Result<(), Failure> {
     }
 }
 
-/// Validates all batches of a bucket; large ones where they hold up nobody else.
+/// Validates all batches of a bucket; such that are large, or are when they are decompressed, where
+/// they hold up nobody else.
 async fn validated(
+    unpacking: &Unpacking,
     shape: Arc<TableShape>,
     bucket: BucketId,
     records: Bytes,
 ) -> Result<Vec<UnassignedBatch>, InvalidBatch> {
-    if records.len() <= INLINE_BYTES_MAX {
-        return validate(&shape, bucket, records);
-    }
-    let task = tokio::task::spawn_blocking(move || validate(&shape, bucket, records));
-    // A panic goes on to the connection, which answers it; so does a runtime that goes down.
-    task.await
-        .unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error.to_string())))
+    let inline = records.len() <= INLINE_BYTES_MAX;
+    let most = Limits::default().decoded_bytes_max;
+    let check = move |limit| match validate(&shape, bucket, records.clone(), limit) {
+        Err(error) if error.is_beyond_decoded_limit() => Unpacked::TooLittle(Err(error)),
+        done => Unpacked::Done(done),
+    };
+    unpacking.check(inline, most, check).await
 }
 
 fn validate(
     shape: &TableShape,
     bucket: BucketId,
     records: Bytes,
+    decoded_bytes_max: usize,
 ) -> Result<Vec<UnassignedBatch>, InvalidBatch> {
     let context = ValidateContext {
         format: match shape.log_format {
@@ -138,7 +143,10 @@ fn validate(
         bucket,
         append_only: true,
         record_time_column: shape.raw.then_some(raw::TIMESTAMP),
-        limits: Limits::default(),
+        limits: Limits {
+            decoded_bytes_max,
+            ..Limits::default()
+        },
     };
     let schemas = |id: SchemaId| shape.schema(id).cloned();
     Validator::new().validate_all(records, &context, &schemas)

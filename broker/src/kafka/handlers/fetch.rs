@@ -16,16 +16,22 @@ use crate::kafka::error;
 use crate::kafka::fetch_session::{FetchPlan, PartitionKey, SessionRequest, Wanted};
 use crate::kafka::topics::TopicRef;
 use crate::kafka::wire::Context;
+use crate::memory::{FetchMemory, Grant};
 use crate::tablets::OpenBucket;
 
 /// Isolation level read-committed, as the request writes it.
 const READ_COMMITTED: i8 = 1;
 
+/// How long a fetch waits for memory at least: one that does not wait for data still wants some.
+const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
 /// Limits of one fetch.
+#[derive(Clone, Copy)]
 struct Limits {
     bytes_max: usize,
     bytes_min: usize,
     deadline: Instant,
+    memory_deadline: Instant,
     committed_only: bool,
     /// Versions before 3 had no limit for the whole answer.
     strict: bool,
@@ -44,10 +50,14 @@ struct Pass {
     bytes: usize,
     /// Something that the client should hear of without waiting.
     urgent: bool,
+    /// Its part of the fetch memory; none when that was spent.
+    grant: Option<Grant>,
 }
 
 /// Fetches; the answer comes when there is enough, or the time is up.
-pub async fn handle(context: Context, request: FetchRequest) -> FetchAnswer {
+///
+/// The grant is to be held until the answer has left.
+pub async fn handle(context: Context, request: FetchRequest) -> (FetchAnswer, Option<Grant>) {
     let limits = limits(&context, &request);
     let session = session_request(&context, &request);
     let plan = context
@@ -57,16 +67,18 @@ pub async fn handle(context: Context, request: FetchRequest) -> FetchAnswer {
     let plan = match plan {
         Ok(plan) => plan,
         Err(error) => {
-            return FetchAnswer {
+            let answer = FetchAnswer {
                 error_code: error.code(),
                 ..FetchAnswer::default()
             };
+            return (answer, None);
         }
     };
     let targets = resolve(&context, &plan).await;
-    let pass = fetch(context.broker(), &targets, &limits).await;
+    let mut pass = fetch(context.broker(), &targets, &limits).await;
+    let grant = pass.grant.take();
     context.fetch_pace.answered(Instant::now());
-    answer(&context, plan, pass)
+    (answer(&context, plan, pass), grant)
 }
 
 fn limits(context: &Context, request: &FetchRequest) -> Limits {
@@ -81,6 +93,7 @@ fn limits(context: &Context, request: &FetchRequest) -> Limits {
             .min(bytes_paced),
         bytes_min,
         deadline: now + wait,
+        memory_deadline: now + wait.max(MEMORY_WAIT),
         committed_only: request.isolation_level == READ_COMMITTED,
         strict: false,
     }
@@ -158,10 +171,12 @@ async fn resolve(context: &Context, plan: &FetchPlan) -> Vec<Target> {
 
 /// Reads until there is enough for an answer.
 async fn fetch(broker: &Broker, targets: &[Target], limits: &Limits) -> Pass {
-    let mut pass = read_all(targets, limits).await;
+    let pass = read_granted(&broker.fetch_memory, targets, limits).await;
     if pass.is_enough(limits) || Instant::now() >= limits.deadline {
         return pass;
     }
+    // What was read is too little to be sent, and waits for nobody.
+    drop(pass);
     let signal = Waiting(DataSignal::new());
     loop {
         // Registered before the look: what comes in between wakes us.
@@ -170,14 +185,44 @@ async fn fetch(broker: &Broker, targets: &[Target], limits: &Limits) -> Pass {
                 bucket.tablet.wait_for_data(&signal.0);
             }
         }
-        pass = read_all(targets, limits).await;
+        let pass = read_granted(&broker.fetch_memory, targets, limits).await;
         if pass.is_enough(limits) {
             return pass;
         }
+        drop(pass);
         if !broker.wait_for_data(&signal.0, limits.deadline).await {
-            return read_all(targets, limits).await;
+            return read_granted(&broker.fetch_memory, targets, limits).await;
         }
     }
+}
+
+/// Reads as much as there is memory for.
+async fn read_granted(memory: &FetchMemory, targets: &[Target], limits: &Limits) -> Pass {
+    let wanted = targets
+        .iter()
+        .map(|target| target.wanted.bytes_max.max(0) as usize)
+        .sum::<usize>();
+    let wanted = wanted.min(limits.bytes_max);
+    // A share for itself: the fetches of a connection are begun one after the other.
+    let share = memory.share();
+    let grant = memory.grant(&share, wanted, limits.memory_deadline);
+    let Some(grant) = grant.await else {
+        let nothing = Limits {
+            bytes_max: 0,
+            strict: true,
+            ..*limits
+        };
+        return read_all(targets, &nothing).await;
+    };
+    let granted = Limits {
+        bytes_max: grant.bytes(),
+        ..*limits
+    };
+    let mut pass = read_all(targets, &granted).await;
+    pass.grant = Some(grant.settle(pass.bytes));
+    // Who wants more than is granted need not wait for it.
+    pass.urgent |= wanted > granted.bytes_max && pass.bytes > granted.bytes_max / 2;
+    pass
 }
 
 /// Tells the logs to forget the signal, also when the client goes away meanwhile.
@@ -200,6 +245,7 @@ async fn read_all(targets: &[Target], limits: &Limits) -> Pass {
         answers: Vec::with_capacity(targets.len()),
         bytes: 0,
         urgent: false,
+        grant: None,
     };
     for target in targets {
         let answer = read(target, limits, &pass).await;

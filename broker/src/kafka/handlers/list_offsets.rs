@@ -144,12 +144,14 @@ async fn find(
         Wanted::Earliest => return Ok(at(w.log_start, log.epoch_at(w.log_start))),
         Wanted::LatestTiered => return Ok(at(Offset::new(NONE), None)),
         Wanted::LargestTime => {
+            let _turn = context.broker().unpacking.lookup().await;
             bucket
                 .tablet
                 .offset_of_largest_record_time(committed_only)
                 .await
         }
         Wanted::Time(time) => {
+            let _turn = context.broker().unpacking.lookup().await;
             bucket
                 .tablet
                 .offset_for_record_time(time, committed_only)

@@ -13,7 +13,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{ProduceRequest, produce_request};
 use kafka_protocol::protocol::StrBytes;
 use protocol::batch::{NO_TIME, UnassignedBatch};
-use protocol::kafka::compression::Codec;
+use protocol::kafka::compression::{Codec, DecompressError};
 use protocol::kafka::validate::{self, InvalidBatch, TargetCompression, ValidateConfig};
 use storage::catalog::{CatalogView, Origin};
 use storage::log::{Append, AppendTicket, Until};
@@ -22,12 +22,16 @@ use crate::config::{Compression, TimestampType, TopicConfig};
 use crate::kafka::error;
 use crate::kafka::topics::TopicRef;
 use crate::kafka::wire::Context;
+use crate::memory::{Unpacked, Unpacking};
 use crate::tablets::OpenBucket;
 
 /// Batches above this size that are compressed are validated off the connection threads.
 const INLINE_BYTES_MAX: usize = 32 << 10;
 /// A batch may grow this much when it is decompressed for validation, whatever its size.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// Refused batches of one request that have a line each in the log; more are only counted.
+const LOGGED_REFUSALS_MAX: usize = 10;
 
 /// A produce request whose batches are queued.
 pub struct Queued {
@@ -72,6 +76,7 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
     let by_id = context.version >= 13;
     let acks = request.acks;
     let mut topics = Vec::with_capacity(request.topic_data.len());
+    let mut refused = 0usize;
     for topic in request.topic_data {
         let reference = TopicRef::new(by_id, &topic.name, topic.topic_id);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
@@ -92,7 +97,10 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
                     outcome: Outcome::Queued(ticket),
                 },
                 Err(refusal) => {
-                    log_refusal(context, &reference, index, &refusal);
+                    refused += 1;
+                    if refused <= LOGGED_REFUSALS_MAX {
+                        log_refusal(context, &reference, index, &refusal);
+                    }
                     Partition {
                         index,
                         stamped: false,
@@ -102,6 +110,10 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
             });
         }
         topics.push((reference, partitions));
+    }
+    if refused > LOGGED_REFUSALS_MAX {
+        let more = refused - LOGGED_REFUSALS_MAX;
+        tracing::info!(client = %context.peer.address, more, "refused more batches of the request");
     }
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     Queued {
@@ -180,7 +192,10 @@ async fn queue(
     })?;
     let settings = &bucket.settings;
     let config = validate_config(settings, shape.latest, data.index, context);
-    let batch = validated(records, config).await.map_err(refuse_batch)?;
+    let unpacking = &context.broker().unpacking;
+    let batch = validated(unpacking, records, config)
+        .await
+        .map_err(refuse_batch)?;
     if batch.transactional {
         return Err(ResponseError::InvalidTxnState.into());
     }
@@ -199,7 +214,8 @@ fn validate_config(
         schema_id,
         source_partition,
         max_message_bytes: settings.batch_bytes_max,
-        max_decompressed_bytes: DECOMPRESSED_BYTES_MAX,
+        // Set for each try.
+        max_decompressed_bytes: 0,
         key_required: false,
         allow_control: false,
         timestamp_type: match settings.timestamp_type {
@@ -225,8 +241,10 @@ fn target_compression(compression: Compression) -> Option<TargetCompression> {
     Some(TargetCompression { codec, level })
 }
 
-/// Validates a batch; a large compressed one where it holds up nobody else.
+/// Validates a batch; one that is large, or is when it is decompressed, where it holds up nobody
+/// else.
 async fn validated(
+    unpacking: &Unpacking,
     records: Bytes,
     config: ValidateConfig,
 ) -> Result<UnassignedBatch, InvalidBatch> {
@@ -235,13 +253,23 @@ async fn validated(
     let compressed = records
         .get(ATTRIBUTES_LOW)
         .is_some_and(|bits| bits & 7 != 0);
-    if records.len() <= INLINE_BYTES_MAX || !compressed && config.compression.is_none() {
+    if !compressed && config.compression.is_none() {
         return validate::validate(records, &config);
     }
-    let task = tokio::task::spawn_blocking(move || validate::validate(records, &config));
-    // A panic goes on to the connection, which answers it; so does a runtime that goes down.
-    task.await
-        .unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error.to_string())))
+    let inline = records.len() <= INLINE_BYTES_MAX;
+    let check = move |limit| {
+        let config = ValidateConfig {
+            max_decompressed_bytes: limit,
+            ..config
+        };
+        match validate::validate(records.clone(), &config) {
+            Err(error @ InvalidBatch::Decompress(DecompressError::TooLarge { .. })) => {
+                Unpacked::TooLittle(Err(error))
+            }
+            done => Unpacked::Done(done),
+        }
+    };
+    unpacking.check(inline, DECOMPRESSED_BYTES_MAX, check).await
 }
 
 fn refuse_batch(invalid: InvalidBatch) -> Refusal {
