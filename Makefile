@@ -4,7 +4,8 @@
 # make compat   real clients of both worlds against the broker
 # make demo     order events in over one wire and out over both
 # make bench    measure beside Apache Kafka and Apache Fluss
-# make soak     the long counts: kill rounds and simulation seeds
+# make soak     the long counts: kill rounds, simulation seeds, hostile clients
+# make fuzz     every fuzz target for SECONDS=60 each; needs a nightly Rust
 # make generate write the files that are made from tables
 #
 # Rust is needed; what else is missing is installed where that is allowed. Builds lie in
@@ -13,7 +14,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint compat demo bench soak generate needs needs-compat
+.PHONY: help run test lint compat demo bench soak fuzz generate needs needs-compat
 
 ENVIRONMENT := source .ci/environment
 
@@ -49,3 +50,6 @@ bench: needs-compat
 
 soak: needs-compat
 	@$(ENVIRONMENT); compat-tests/soak $(ARGS)
+
+fuzz: needs
+	@$(ENVIRONMENT); SECONDS_EACH=$(or $(SECONDS),60) protocol/fuzz/run $(ARGS)
