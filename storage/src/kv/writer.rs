@@ -293,7 +293,7 @@ mod tests {
             self.index.start()
         }
 
-        fn view(&self) -> Box<dyn IndexView + '_> {
+        fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
             self.index.view()
         }
 

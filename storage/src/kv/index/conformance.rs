@@ -76,7 +76,7 @@ pub(crate) fn run(index: &dyn Index) {
     assert!(with_prefix(index, b"zz", 9).is_empty());
 
     // A view stays as it was.
-    let view = index.view();
+    let view = index.view().unwrap();
     let mut batch = index.start();
     batch.remove(b"aa1");
     batch.put(b"ab1", b"later");

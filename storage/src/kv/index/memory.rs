@@ -103,8 +103,8 @@ impl Index for MemoryIndex {
         })
     }
 
-    fn view(&self) -> Box<dyn IndexView + '_> {
-        Box::new(self.now())
+    fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
+        Ok(Box::new(self.now()))
     }
 
     fn flush(&self) -> Result<(), IndexError> {

@@ -58,7 +58,7 @@ pub trait Index: Send + Sync {
     fn start(&self) -> Box<dyn IndexBatch + '_>;
 
     /// The rows as they are now, whatever is written meanwhile. Holds space while it lives.
-    fn view(&self) -> Box<dyn IndexView + '_>;
+    fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError>;
 
     /// Writes to disk what only memory has, so that a restart replays less.
     fn flush(&self) -> Result<(), IndexError>;
