@@ -3,7 +3,7 @@
 use crate::command_line::Plan;
 use crate::expected::Expected;
 use crate::results::{self, Outcome, Test};
-use crate::servers::Servers;
+use crate::servers::{Servers, vltava_program};
 use crate::suites::{Runner, Suite};
 use crate::toolchains::{self, PrepareError};
 use harness::process::Process;
@@ -185,6 +185,9 @@ fn run_tests(
         .env("COMPAT_PYTHON", toolchains::python()?.join("bin/python"))
         .env("COMPAT_GO", cache::directory("go")?)
         .env("COMPAT_SOURCES", cache::sources()?);
+    if suite.kills {
+        command.env("COMPAT_VLTAVA", vltava_program()?);
+    }
     // Test runners start processes of their own, which must not outlive a suite that takes too long.
     command.process_group(0);
     let mut process = Process::start(suite.name, command, &log)?;

@@ -177,7 +177,8 @@ pub fn start_vltava(data: PathBuf, tiny_segments: bool) -> Result<Running, Box<d
     Ok(running)
 }
 
-fn vltava_program() -> Result<PathBuf, Box<dyn Error>> {
+/// The broker's binary: what `VLTAVA_BIN` names, else built now.
+pub fn vltava_program() -> Result<PathBuf, Box<dyn Error>> {
     if let Some(program) = std::env::var_os("VLTAVA_BIN").filter(|program| !program.is_empty()) {
         return Ok(PathBuf::from(program));
     }

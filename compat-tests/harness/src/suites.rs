@@ -43,6 +43,8 @@ pub struct Suite {
     pub also: &'static [Toolchain],
     /// It wants a server of its own with fresh data and tiny segments.
     pub own_server: bool,
+    /// It starts and kills brokers itself: `COMPAT_VLTAVA` is the binary.
+    pub kills: bool,
     /// Fewer tests than this mean that the suite did not really run.
     pub tests_min: usize,
     pub limit: Duration,
@@ -50,7 +52,11 @@ pub struct Suite {
 
 impl Suite {
     pub fn runs_against(&self, target: Target) -> bool {
-        target != Target::Peers || self.wires != Wires::Both
+        match target {
+            Target::Vltava => true,
+            Target::Given => !self.kills,
+            Target::Peers => self.wires != Wires::Both,
+        }
     }
 
     pub fn format(&self) -> Format {
@@ -88,6 +94,7 @@ const fn suite(
         runner,
         also: &[],
         own_server: false,
+        kills: false,
         tests_min,
         limit: Duration::from_secs(300),
     }
@@ -197,6 +204,16 @@ pub const ALL: &[Suite] = &[
         Runner::Pytest("test_cross.py"),
         8,
     ),
+    Suite {
+        kills: true,
+        ..suite(
+            "restarts",
+            "rdkafka and fluss-rs, while the broker is killed and started again",
+            Wires::Both,
+            Runner::Cargo("vltava-compat-restarts"),
+            1,
+        )
+    },
 ];
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub enum StartError {
 }
 
 impl Vltava {
-    /// Starts the broker on free ports and waits for its ready line.
+    /// Starts the broker, on free ports where the settings name none, and waits for its ready line.
     ///
     /// # Errors
     /// [`StartError`], with the log's path.
@@ -71,19 +71,15 @@ impl Vltava {
             .open(&self.log)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--data-dir").arg(&self.data);
-        command.args([
-            "--kafka-listen",
-            "127.0.0.1:0",
-            "--http-listen",
-            "127.0.0.1:0",
-        ]);
-        // The flag would win over listeners that the caller named.
-        if !self
-            .settings
-            .iter()
-            .any(|setting| setting.starts_with("bind.listeners="))
-        {
-            command.args(["--fluss-listen", "127.0.0.1:0"]);
+        command.args(["--http-listen", "127.0.0.1:0"]);
+        // The flags would win over listeners that the caller named.
+        for (flag, key) in [
+            ("--kafka-listen", "listeners="),
+            ("--fluss-listen", "bind.listeners="),
+        ] {
+            if !self.settings.iter().any(|setting| setting.starts_with(key)) {
+                command.args([flag, "127.0.0.1:0"]);
+            }
         }
         for setting in &self.settings {
             command.arg("--set").arg(setting);
