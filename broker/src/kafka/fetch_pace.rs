@@ -11,6 +11,7 @@
 //!                 └──────── away: so many ms, so many bytes ──────┘
 //! ```
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,6 +29,8 @@ const BYTES_PER_MS: usize = 128 << 10;
 pub struct FetchPace {
     /// When the last answer was ready.
     answered: Mutex<Option<Instant>>,
+    /// Fetches without a session.
+    fetches: AtomicUsize,
 }
 
 impl FetchPace {
@@ -37,6 +40,14 @@ impl FetchPace {
         let away = answered.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let earned = (away.as_millis() as usize).saturating_mul(BYTES_PER_MS);
         earned.max(ANSWER_BYTES_MIN)
+    }
+
+    /// Which of so many partitions a fetch without a session reads first: another one each time. A
+    /// client that always names them in the same order would else get nothing of the last ones
+    /// while the first ones fill its answers.
+    pub fn first_of(&self, partitions: usize) -> usize {
+        let turn = self.fetches.fetch_add(1, Ordering::Relaxed);
+        turn.checked_rem(partitions).unwrap_or(0)
     }
 
     /// An answer is ready.
@@ -60,6 +71,14 @@ mod tests {
         assert_eq!(after(1), ANSWER_BYTES_MIN);
         assert_eq!(after(20), 5 << 19);
         assert!(after(u64::from(u32::MAX)) > 1 << 40);
+    }
+
+    #[test]
+    fn every_partition_is_first_in_turn() {
+        let pace = FetchPace::default();
+        assert_eq!(pace.first_of(0), 0);
+        let turns: Vec<usize> = (0..4).map(|_| pace.first_of(3)).collect();
+        assert_eq!(turns, [1, 2, 0, 1]);
     }
 
     #[test]

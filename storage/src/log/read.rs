@@ -20,8 +20,8 @@ const RUN_BYTES_MAX: usize = 1 << 20;
 /// A first look at a frame reads at least this much.
 const RUN_BYTES_MIN: usize = 16 << 10;
 /// Batches below this size are moved together over the gaps of the frame headers; larger ones
-/// leave as slices of their own. Copying 16 KiB costs less than one more slice to the socket.
-const GATHER_BELOW: usize = 16 << 10;
+/// leave as slices of their own.
+const GATHER_BELOW: usize = 4 << 10;
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]

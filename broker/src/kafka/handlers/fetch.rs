@@ -25,6 +25,10 @@ const READ_COMMITTED: i8 = 1;
 /// How long a fetch waits for memory at least: one that does not wait for data still wants some.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
 
+/// With less than this part of an answer's room left it is full. Hardly a batch would fit, and
+/// finding that out costs a read of every partition that is left.
+const ROOM_PART_MIN: usize = 32;
+
 /// Limits of one fetch.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -35,6 +39,17 @@ struct Limits {
     committed_only: bool,
     /// Versions before 3 had no limit for the whole answer.
     strict: bool,
+}
+
+impl Limits {
+    /// Bytes that may be added to what was found so far.
+    fn bytes_left(&self, pass: &Pass) -> usize {
+        let left = self.bytes_max.saturating_sub(pass.bytes);
+        if pass.bytes > 0 && left < self.bytes_max / ROOM_PART_MIN {
+            return 0;
+        }
+        left
+    }
 }
 
 /// A partition of the plan, with its tablet or why it has none.
@@ -74,8 +89,15 @@ pub async fn handle(context: Context, request: FetchRequest) -> (FetchAnswer, Op
             return (answer, None);
         }
     };
-    let targets = resolve(&context, &plan).await;
+    let mut targets = resolve(&context, &plan).await;
+    // A session lets its partitions take turns by itself.
+    let first = match plan.session_id {
+        0 => context.fetch_pace.first_of(targets.len()),
+        _ => 0,
+    };
+    targets.rotate_left(first);
     let mut pass = fetch(context.broker(), &targets, &limits).await;
+    pass.answers.rotate_right(first);
     let grant = pass.grant.take();
     context.fetch_pace.answered(Instant::now());
     (answer(&context, plan, pass), grant)
@@ -86,7 +108,11 @@ fn limits(context: &Context, request: &FetchRequest) -> Limits {
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(config.wait_max);
     let now = Instant::now();
     let bytes_min = (request.min_bytes.max(0) as usize).min(config.answer_bytes_max);
-    let bytes_paced = context.fetch_pace.answer_bytes(now).max(bytes_min);
+    // Twice, so that what does not fit any more never keeps the answer below the least.
+    let bytes_paced = context
+        .fetch_pace
+        .answer_bytes(now)
+        .max(bytes_min.saturating_mul(2));
     Limits {
         bytes_max: (request.max_bytes.max(0) as usize)
             .min(config.answer_bytes_max)
@@ -288,7 +314,7 @@ async fn read(target: &Target, limits: &Limits, pass: &Pass) -> FetchPartitionAn
             ..FetchPartitionAnswer::default()
         };
     }
-    let left = limits.bytes_max.saturating_sub(pass.bytes);
+    let left = limits.bytes_left(pass);
     let range = KafkaRead {
         offset: Offset::new(target.wanted.offset),
         bytes_max: left.min(target.wanted.bytes_max.max(0) as usize),
@@ -363,5 +389,42 @@ fn answer(context: &Context, plan: FetchPlan, pass: Pass) -> FetchAnswer {
         session_id: plan.session_id,
         topics: topics.into_iter().map(|(_, entry)| entry).collect(),
         ..FetchAnswer::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(bytes_max: usize, bytes: usize) -> usize {
+        let limits = Limits {
+            bytes_max,
+            bytes_min: 1,
+            deadline: Instant::now(),
+            memory_deadline: Instant::now(),
+            committed_only: false,
+            strict: false,
+        };
+        let pass = Pass {
+            answers: Vec::new(),
+            bytes,
+            urgent: false,
+            grant: None,
+        };
+        limits.bytes_left(&pass)
+    }
+
+    #[test]
+    fn an_answer_with_hardly_any_room_left_is_full() {
+        assert_eq!(left(512 << 10, 490 << 10), 22 << 10);
+        assert_eq!(left(512 << 10, 500 << 10), 0);
+        assert_eq!(left(512 << 10, 600 << 10), 0);
+    }
+
+    #[test]
+    fn small_limits_are_used_up() {
+        assert_eq!(left(20, 0), 20);
+        assert_eq!(left(20, 19), 1);
+        assert_eq!(left(0, 0), 0);
     }
 }
