@@ -226,6 +226,7 @@ impl Config {
                 .map(|_| self.duration("connections.max.idle.ms")),
             frame_timeout: self.duration("vltava.connection.frame.timeout.ms"),
             write_timeout: self.duration("vltava.connection.write.timeout.ms"),
+            write_timeout_wanted: NetworkLimits::default().write_timeout_wanted,
             send_buffer_bytes: buffer("socket.send.buffer.bytes"),
             receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
             backlog: self.count32("socket.listen.backlog.size"),

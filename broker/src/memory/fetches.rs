@@ -1,10 +1,14 @@
 //! The bound on the bytes of records that wait, in answers, for their clients to take them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::Gauge;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+
+use crate::net::Held;
 
 /// One connection gets at most this part of what is left, so that a few large fetches, or many of
 /// one client, do not take it all.
@@ -21,7 +25,27 @@ const GRANT_BYTES_MIN: usize = 1 << 20;
 pub struct FetchMemory {
     budget: Arc<Semaphore>,
     bytes: usize,
+    pressure: Arc<Pressure>,
     free: Gauge,
+}
+
+/// When a fetch last found the budget spent.
+struct Pressure(Mutex<Option<Instant>>);
+
+/// For so long after a fetch had to wait, others are taken to wait: longer than it takes a connection
+/// to see that its client takes nothing.
+const PRESSURE_LASTS: Duration = Duration::from_secs(10);
+
+impl Pressure {
+    fn note(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    fn is_there(&self) -> bool {
+        self.0
+            .lock()
+            .is_some_and(|since| since.elapsed() < PRESSURE_LASTS)
+    }
 }
 
 /// What the fetches of one connection may hold together.
@@ -35,6 +59,7 @@ impl FetchMemory {
         Self {
             budget: Arc::new(Semaphore::new(bytes)),
             bytes,
+            pressure: Arc::new(Pressure(Mutex::new(None))),
             free,
         }
     }
@@ -70,7 +95,14 @@ impl FetchMemory {
         let least = least.min(wanted);
         let fair = self.budget.available_permits() / SHARE;
         let mut own = acquire(&share.0, wanted.min(fair), least, deadline).await?;
-        let permit = acquire(&self.budget, own.num_permits(), least, deadline).await?;
+        let wanted = own.num_permits();
+        if self.budget.available_permits() < least {
+            self.pressure.note();
+        }
+        let Some(permit) = acquire(&self.budget, wanted, least, deadline).await else {
+            self.pressure.note();
+            return None;
+        };
         drop(own.split(own.num_permits() - permit.num_permits()));
         self.free.set(self.budget.available_permits() as f64);
         Some(Grant {
@@ -78,6 +110,7 @@ impl FetchMemory {
             budget: Arc::clone(&self.budget),
             own,
             share: Arc::clone(&share.0),
+            pressure: Arc::clone(&self.pressure),
             free: self.free.clone(),
         })
     }
@@ -112,6 +145,7 @@ pub struct Grant {
     /// As much of the connection's share.
     own: OwnedSemaphorePermit,
     share: Arc<Semaphore>,
+    pressure: Arc<Pressure>,
     free: Gauge,
 }
 
@@ -127,6 +161,13 @@ impl Grant {
         settle(&mut self.permit, &self.budget, read);
         settle(&mut self.own, &self.share, read);
         self
+    }
+}
+
+/// None of it is held when there was none left.
+impl Held for Option<Grant> {
+    fn is_wanted(&self) -> bool {
+        self.as_ref().is_some_and(|grant| grant.pressure.is_there())
     }
 }
 
@@ -149,8 +190,6 @@ impl Drop for Grant {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MIB: usize = 1 << 20;
@@ -166,6 +205,7 @@ mod tests {
         let grant = memory.grant(&share, usize::MAX, Instant::now()).await;
         let grant = grant.expect("an eighth");
         assert_eq!(grant.bytes(), 8 * MIB);
+        assert!(!grant.pressure.is_there());
         let kept = grant.settle(100);
         assert_eq!(memory.budget.available_permits(), 64 * MIB - 100);
         let kept = kept.settle(2 * MIB);
@@ -186,6 +226,7 @@ mod tests {
         }
         assert_eq!(held[0].bytes(), 2 * MIB);
         assert_eq!(held[7].bytes(), MIB);
+        assert!(held.iter().all(|grant| grant.pressure.is_there()));
         let late = Instant::now() + Duration::from_secs(600);
         let share = memory.share();
         let (waited, ()) = tokio::join!(memory.grant(&share, 4 * MIB, late), async {

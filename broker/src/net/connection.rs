@@ -367,7 +367,11 @@ impl<W: Wire, S: Transport> Connection<W, S> {
     fn write_deadline(&self) -> Instant {
         let (since, taken) = self.writing;
         let earned = Duration::from_millis(taken.saturating_mul(1000) / BYTE_RATE_MIN);
-        self.last_written.min(since + earned) + self.limits.write_timeout
+        let timeout = match self.answers.is_wanted() {
+            true => self.limits.write_timeout_wanted,
+            false => self.limits.write_timeout,
+        };
+        self.last_written.min(since + earned) + timeout.min(self.limits.write_timeout)
     }
 
     /// True while a timeout shorter than the idle one may strike.

@@ -27,6 +27,8 @@ pub struct NetworkLimits {
     /// A client that takes none of its answer for so long is disconnected, as is one that has
     /// fallen behind `BYTE_RATE_MIN` by so long.
     pub write_timeout: Duration,
+    /// The same while others wait for the memory that its answers hold.
+    pub write_timeout_wanted: Duration,
     /// Size of the kernel's send buffer; `None` leaves it to the kernel's own tuning.
     pub send_buffer_bytes: Option<u32>,
     /// Size of the kernel's receive buffer; `None` leaves it to the kernel's own tuning.
@@ -38,6 +40,10 @@ pub struct NetworkLimits {
 /// Bytes per second below which a client that sends a frame, or takes its answers, is taken for one
 /// that only wants to hold the broker's memory.
 pub(crate) const BYTE_RATE_MIN: u64 = 16 * 1024;
+
+/// Long enough for a client that collects garbage or whose network loses packets, short enough for
+/// those who wait.
+const WRITE_TIMEOUT_WANTED: Duration = Duration::from_secs(5);
 
 impl Default for NetworkLimits {
     fn default() -> Self {
@@ -51,6 +57,7 @@ impl Default for NetworkLimits {
             idle_max: Some(Duration::from_secs(600)),
             frame_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            write_timeout_wanted: WRITE_TIMEOUT_WANTED,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
             backlog: 1024,

@@ -24,4 +24,4 @@ mod tests;
 pub use limits::{DroppedMeters, NetworkLimits, NetworkMeters};
 pub use listener::{BindError, Listener, Network};
 pub use memory::{RequestMemory, Reservation};
-pub use wire::{Answer, HEAD_BYTES, Hold, Order, Peer, Pending, Started, Wire};
+pub use wire::{Answer, HEAD_BYTES, Held, Hold, Order, Peer, Pending, Started, Wire};

@@ -46,6 +46,12 @@ impl Wire for EchoWire {
             }
             Some(b'a') => Started::later(Order::AnyOrder, waiting(Arc::clone(&self.gate), echo)),
             Some(b'n') => Started::now(Order::InOrder, Answer::Nothing),
+            Some(b'h') => {
+                let Answer::Chunks(chunks) = echo else {
+                    unreachable!("an echo is chunks");
+                };
+                Started::now(Order::InOrder, Answer::Held(chunks, Hold::new(Wanted)))
+            }
             Some(b'c') => Started::now(Order::InOrder, Answer::Close("asked to")),
             Some(b'p') => Started::later(Order::InOrder, async { panic!("on purpose, answering") }),
             Some(b'P') => panic!("on purpose, starting"),
@@ -63,6 +69,15 @@ impl Wire for EchoWire {
         let mut text = b"panic:".to_vec();
         text.extend_from_slice(&head[..head.len().min(1)]);
         echo(&Bytes::from(text))
+    }
+}
+
+/// Others wait for it.
+struct Wanted;
+
+impl Held for Wanted {
+    fn is_wanted(&self) -> bool {
+        true
     }
 }
 
@@ -379,6 +394,24 @@ async fn a_client_that_takes_no_answers_is_disconnected() {
     });
     ended.await.expect("disconnected in time");
     assert!(sent < 1000, "the broker took {sent} MiB without being read");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_disconnected_sooner_when_others_want_the_memory() {
+    let limits = NetworkLimits {
+        frame_timeout: Duration::from_millis(100),
+        write_timeout: Duration::from_secs(3600),
+        write_timeout_wanted: Duration::from_millis(100),
+        send_buffer_bytes: Some(8192),
+        ..NetworkLimits::default()
+    };
+    let running = serve(limits).await;
+    let mut stream = connect(&running).await;
+    let large = frame(&vec![b'h'; 1 << 20]);
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        while stream.write_all(&large).await.is_ok() {}
+    });
+    ended.await.expect("disconnected in time");
 }
 
 #[tokio::test]

@@ -130,13 +130,24 @@ pub enum Order {
     AnyOrder,
 }
 
-/// What an answer holds on to while it is in memory; dropping it gives it back.
-pub struct Hold(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send>);
+/// Something that an answer holds on to while it is in memory; dropping it gives it back.
+pub trait Held: Send + 'static {
+    /// True while others wait for it: a client that takes nothing is given less time.
+    fn is_wanted(&self) -> bool;
+}
+
+/// What an answer holds.
+pub struct Hold(Box<dyn Held>);
 
 impl Hold {
     /// Holds something.
-    pub fn new(held: impl Send + 'static) -> Self {
+    pub fn new(held: impl Held) -> Self {
         Hold(Box::new(held))
+    }
+
+    /// True while others wait for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.is_wanted()
     }
 }
 

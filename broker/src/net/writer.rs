@@ -51,6 +51,11 @@ impl AnswerQueue {
         }
     }
 
+    /// True while others wait for what the answers hold.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.holds.iter().any(|(_, hold)| hold.is_wanted())
+    }
+
     /// Writes what the socket takes now, many chunks with one call, and returns how much that was.
     pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
@@ -104,6 +109,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::net::Held;
+
+    struct Unwanted(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+    impl Held for Unwanted {
+        fn is_wanted(&self) -> bool {
+            false
+        }
+    }
 
     #[test]
     fn what_an_answer_holds_is_given_back_with_its_last_byte() {
@@ -111,13 +125,13 @@ mod tests {
         let held = Arc::new(());
         for _ in 0..2 {
             queue.push(vec![Bytes::from_static(b"12"), Bytes::from_static(b"345")]);
-            queue.hold(Hold::new(Arc::clone(&held)));
+            queue.hold(Hold::new(Unwanted(Arc::clone(&held))));
         }
         for (written, kept) in [(4, 3), (1, 2), (4, 2), (1, 1)] {
             queue.advance(written);
             assert_eq!(Arc::strong_count(&held), kept);
         }
-        queue.hold(Hold::new(Arc::clone(&held)));
+        queue.hold(Hold::new(Unwanted(Arc::clone(&held))));
         assert_eq!(Arc::strong_count(&held), 1, "nothing waits to be written");
     }
 }

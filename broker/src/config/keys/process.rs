@@ -182,7 +182,7 @@ pub(super) static KEYS: &[Key] = &[
         long_from(1).of(Unit::Millis),
         Some("60000"),
         "A client that takes none of its answer for so long, or is behind 16 KiB a second by so \
-         long, is disconnected.",
+         long, is disconnected; after 5 s when other fetches wait for the memory of its answers.",
     )
     .within(Section::Connections),
     kafka(
