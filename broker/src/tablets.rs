@@ -164,7 +164,13 @@ impl Tablets {
             settings,
         });
         self.open.write().insert(id, Arc::clone(&bucket));
-        Ok(bucket)
+        let is_newest = |now: &Arc<Table>| Arc::ptr_eq(now, table);
+        if self.catalog.view().table(id.table).is_some_and(is_newest) {
+            return Ok(bucket);
+        }
+        // It was altered or dropped while its log was opened, and was not here to be told.
+        self.refresh();
+        self.get_open(id).ok_or(TabletError::Unknown(id))
     }
 
     fn directory_of_tablet(&self, id: TabletId) -> PathBuf {
@@ -203,11 +209,12 @@ impl Tablets {
     }
 
     fn refresh_all(&self, settings_changed: bool) {
-        let view = self.catalog.view();
-        let config = Arc::clone(&self.config.read());
         let mut gone = Vec::new();
         {
             let mut open = self.open.write();
+            // Locked while the catalog is looked at: the newest table is the last one taken.
+            let view = self.catalog.view();
+            let config = Arc::clone(&self.config.read());
             open.retain(|id, bucket| {
                 let table = view.table(id.table).filter(|_| view.has_tablet(*id));
                 let Some(table) = table else {
