@@ -137,6 +137,9 @@ impl Driver {
         let stopped = self.serve().await;
         self.phase.set(Phase::Closed);
         self.finish().await;
+        // The channel first: a command that is sent while it goes down may stay in it for ever, and
+        // a second stop follows the first one's answer.
+        drop(self);
         if let Some(stopped) = stopped {
             // Nobody may be waiting any more.
             let _ = stopped.send(());
