@@ -261,7 +261,7 @@ fn records_of(
 
 fn open_error(error: &TabletError) -> GroupLogError {
     match error {
-        TabletError::Unknown(_) => GroupLogError::Offline,
+        TabletError::Unknown(_) | TabletError::Closed(_) => GroupLogError::Offline,
         TabletError::Open { .. } => GroupLogError::Damaged(error.to_string()),
     }
 }

@@ -132,6 +132,7 @@ impl From<&TabletError> for Failure {
     fn from(error: &TabletError) -> Self {
         let code = match error {
             TabletError::Unknown(_) => ErrorCode::UnknownTableOrBucket,
+            TabletError::Closed(_) => ErrorCode::NotLeaderOrFollower,
             TabletError::Open { .. } => ErrorCode::LogStorage,
         };
         Failure::new(code, error.to_string())

@@ -52,6 +52,7 @@ pub fn of_kafka_read(error: &KafkaReadError) -> ResponseError {
 pub fn of_tablet(error: &TabletError) -> ResponseError {
     match error {
         TabletError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
+        TabletError::Closed(_) => ResponseError::NotLeaderOrFollower,
         TabletError::Open { .. } => ResponseError::KafkaStorageError,
     }
 }

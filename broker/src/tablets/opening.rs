@@ -1,0 +1,148 @@
+//! Opening tablets, each once however many want it, and closing them all.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::ids::TabletId;
+use storage::log::LogHandle;
+use storage::tablet::Tablet;
+
+use super::settings::{log_config, shape_of};
+use super::{AT_ONCE, OpenBucket, TabletError, Tablets, in_step, table_of};
+
+impl Tablets {
+    /// The tablet; opens it when it is not.
+    pub async fn get(self: &Arc<Self>, id: TabletId) -> Result<Arc<OpenBucket>, TabletError> {
+        if let Some(bucket) = self.get_open(id) {
+            return Ok(bucket);
+        }
+        // Nobody closes the semaphore.
+        let _turn = self.opening_turns.acquire().await;
+        if let Some(bucket) = self.get_open(id) {
+            return Ok(bucket);
+        }
+        let tablets = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || tablets.open_now(id)).await {
+            Ok(result) => result,
+            // The runtime is going down.
+            Err(_) => Err(TabletError::Unknown(id)),
+        }
+    }
+
+    /// As [`Tablets::get`], waiting for the disk.
+    pub fn open_now(&self, id: TabletId) -> Result<Arc<OpenBucket>, TabletError> {
+        let turn = Arc::clone(self.opening.lock().entry(id).or_default());
+        let result = {
+            let _turn = turn.lock();
+            match self.get_open(id) {
+                Some(bucket) => Ok(bucket),
+                None => self.open_in_turn(id),
+            }
+        };
+        let mut opening = self.opening.lock();
+        // Ours and the map's: nobody else has the turn, or will get it but from the map.
+        if Arc::strong_count(&turn) <= 2 {
+            opening.remove(&id);
+        }
+        result
+    }
+
+    fn open_in_turn(&self, id: TabletId) -> Result<Arc<OpenBucket>, TabletError> {
+        if self.open.read().closed {
+            return Err(TabletError::Closed(id));
+        }
+        let view = self.catalog.view();
+        let table = table_of(&view, id).ok_or(TabletError::Unknown(id))?;
+        let r = &self.resources;
+        let settings = Arc::new(self.settings_of(table));
+        let log = LogHandle::open(
+            Arc::clone(&r.context),
+            Arc::clone(&r.threads),
+            id,
+            self.directory_of_tablet(id),
+            log_config(&self.config.read(), &settings, table),
+            r.epoch,
+        )
+        .map_err(|error| {
+            tracing::error!(tablet = %id, table = %table.path, %error, "cannot open a log");
+            TabletError::Open {
+                tablet: id,
+                error: Arc::new(error),
+            }
+        })?;
+        let tablet = Tablet::new(log, shape_of(table, &settings), r.transcoder.clone());
+        self.admit(id, tablet)
+    }
+
+    /// Takes a tablet among the open ones, in the state that its table has by now: who changes a
+    /// table brings only those in step that are there.
+    fn admit(&self, id: TabletId, tablet: Tablet) -> Result<Arc<OpenBucket>, TabletError> {
+        let mut open = self.open.write();
+        if open.closed {
+            drop(open);
+            close_log(&tablet);
+            return Err(TabletError::Closed(id));
+        }
+        let view = self.catalog.view();
+        let Some(table) = table_of(&view, id) else {
+            drop(open);
+            tablet.log().log().abandon();
+            return Err(TabletError::Unknown(id));
+        };
+        let bucket = Arc::new(in_step(&self.config.read(), &tablet, table));
+        open.buckets.insert(id, Arc::clone(&bucket));
+        Ok(bucket)
+    }
+
+    /// Opens every tablet that has files, so that damage is reported and retention counts from the
+    /// start on. Waits for the disk.
+    pub fn open_existing(&self) {
+        let ids: Vec<TabletId> = self.catalog.view().tablets().collect();
+        on_threads(ids, |id| {
+            if self.has_files(id) {
+                // An error was logged where it happened; clients are told when they come.
+                let _ = self.open_now(id);
+            }
+        });
+    }
+
+    /// Closes every log: syncs, writes a checkpoint. None is opened afterwards. Waits for the disk.
+    pub fn close(&self) {
+        let buckets = {
+            let mut open = self.open.write();
+            open.closed = true;
+            std::mem::take(&mut open.buckets)
+        };
+        // Those that are just being opened close themselves.
+        let turns: Vec<_> = self.opening.lock().values().cloned().collect();
+        for turn in turns {
+            drop(turn.lock());
+        }
+        on_threads(buckets.into_values().collect(), |bucket| {
+            close_log(&bucket.tablet);
+        });
+    }
+}
+
+fn close_log(tablet: &Tablet) {
+    let log = tablet.log();
+    if let Err(error) = log.close() {
+        tracing::warn!(log = %log.log().id(), %error, "a log was not closed cleanly");
+    }
+}
+
+/// Does `work` for all items, on a few threads at once, and waits for them.
+fn on_threads<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    let count = items.len().min(AT_ONCE);
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().next();
+    std::thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                while let Some(item) = next() {
+                    work(item);
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! What a table's settings and schemas are to its tablets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::fluss::options::{ArrowCompression, TableConfig};
+use protocol::raw::is_raw;
+use storage::catalog::{Origin, Table};
+use storage::log::LogConfig;
+use storage::tablet::{ArrowCodec, Columnar, TableShape};
+
+use crate::config::{Config, RetentionClock, TopicConfig};
+
+/// What a table sets itself, under Kafka's names: what was set on the Kafka wire, and what its
+/// Fluss properties say.
+pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
+    let mut overrides = table.kafka_configs.clone();
+    for (property, value) in &table.properties {
+        if let Some((name, value)) = TopicConfig::setting_of_property(property, value) {
+            overrides.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    overrides
+}
+
+/// The settings of a table under Kafka's names.
+pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
+    let overrides = overrides_of(table);
+    TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
+        // They were checked when they were set; an older version may have known other ones.
+        tracing::warn!(table = %table.path, %error, "settings of a table do not hold, taking the defaults");
+        TopicConfig::new(config, &BTreeMap::new())
+            .expect("a topic without settings of its own has the broker's, which were checked")
+    })
+}
+
+pub(super) fn log_config(config: &Config, settings: &TopicConfig, table: &Table) -> LogConfig {
+    let clock = match table.origin {
+        Origin::Fluss => RetentionClock::CommitTime,
+        Origin::Kafka | Origin::Internal => RetentionClock::RecordTime,
+    };
+    settings.log(clock, &config.producers())
+}
+
+/// The schemas and formats of a table.
+pub(super) fn shape_of(table: &Table, settings: &TopicConfig) -> Arc<TableShape> {
+    let latest = table.schema();
+    let schemas = table
+        .schemas
+        .iter()
+        .map(|s| (s.id, Arc::new(s.schema.clone())))
+        .collect();
+    let raw = is_raw(&latest.schema);
+    // They were checked at creation; where a later version reads them differently, its defaults
+    // are as good as any.
+    let options = TableConfig::parse(&table.properties).unwrap_or_else(|error| {
+        tracing::warn!(table = %table.path, %error, "options of a table do not hold, taking the defaults");
+        TableConfig::parse(&BTreeMap::new()).expect("every option has a default")
+    });
+    let made_here = table.origin != Origin::Fluss;
+    Arc::new(TableShape {
+        schemas,
+        latest: latest.id,
+        raw,
+        log_format: options.log_format,
+        arrow_codec: match options.arrow_compression {
+            ArrowCompression::None => ArrowCodec::None,
+            ArrowCompression::Lz4Frame => ArrowCodec::Lz4,
+            ArrowCompression::Zstd => ArrowCodec::Zstd(options.zstd_level),
+        },
+        columnar: match settings.columnar {
+            crate::config::Columnar::Off => Columnar::Off,
+            crate::config::Columnar::Lazy => Columnar::Lazy,
+            crate::config::Columnar::Eager => Columnar::Eager,
+        },
+        key_columns: if made_here {
+            vec!["key".to_owned()]
+        } else {
+            table.bucket_keys.clone()
+        },
+        statistics: options.statistics,
+    })
+}
