@@ -250,7 +250,7 @@ impl Listener {
             local,
             listener: Arc::clone(&self.name),
         };
-        let connection = Connection::new(
+        let mut connection = Connection::new(
             stream,
             Arc::clone(wire),
             &peer,
@@ -265,9 +265,7 @@ impl Listener {
         let wire = wire.name();
         network.tasks.spawn(async move {
             gauge.increment(1);
-            let ended = abort.run_until_cancelled_owned(connection).await;
-            gauge.decrement(1);
-            drop(admission);
+            let ended = abort.run_until_cancelled_owned(&mut connection).await;
             if let Some(counter) = ended.as_ref().and_then(|ended| ended.meter(&dropped)) {
                 counter.increment(1);
             }
@@ -285,6 +283,10 @@ impl Listener {
                     tracing::warn!(wire, client = %address, "connection dropped with open requests")
                 }
             }
+            // Counted and logged before the client can know.
+            drop(connection);
+            gauge.decrement(1);
+            drop(admission);
         });
     }
 }

@@ -62,6 +62,11 @@ impl UnderAttack {
         }
     }
 
+    /// How often something in this process has panicked.
+    pub fn panics(&self) -> usize {
+        self.panics.load(Ordering::Relaxed)
+    }
+
     /// Runs an attack. The sound clients must have got on meanwhile, and get on afterwards.
     pub async fn during(&self, name: &str, attack: impl Future<Output = ()>) {
         let started = Instant::now();
@@ -72,8 +77,7 @@ impl UnderAttack {
         });
         assert!(through.await.is_ok(), "{name}: no end within {PATIENCE:?}");
         let after = self.neighbours.rounds();
-        let panics = self.panics.load(Ordering::Relaxed);
-        assert_eq!(panics, 0, "{name}: the broker panicked");
+        assert_eq!(self.panics(), 0, "{name}: the broker panicked");
         println!(
             "{name}: {} ms, {} rounds on the Kafka wire, {} on the Fluss wire, {} MiB at most so far, \
              {} resident",

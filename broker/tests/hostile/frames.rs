@@ -1,70 +1,109 @@
 //! Frames that are no requests, or ask for more than they are.
 
-use futures::future::join_all;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use prost::Message;
 use protocol::fluss::api::ApiKey;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::ErrorResponse;
 use protocol::kafka::api;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use crate::attack::{ask, connect, exchange, fluss_request, framed, kafka_request, rest, send};
 use crate::broker_under_attack::UnderAttack;
 
 /// Random connections of one round, on each port.
-const CONNECTIONS: usize = 100;
+const CONNECTIONS: u32 = 100;
 
-/// Requests of one connection.
+/// What never happens to one connection is given up after this time.
+const CASE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Requests of one connection at most.
 const REQUESTS: usize = 8;
 
-/// Frames of random bytes, most behind a sound header, some cut short.
+/// Frames of random bytes, most behind a sound header, some cut short. After each connection the
+/// broker still answers others; a case that fails is made as small as possible.
 pub async fn random(broker: &UnderAttack) {
-    let seed = crate::number("VLTAVA_HOSTILE_SEED", 1);
-    let mut random = StdRng::seed_from_u64(seed);
-    for _ in 0..crate::number("VLTAVA_HOSTILE_ROUNDS", 1) {
-        let mut connections = Vec::new();
-        for port in broker.ports() {
-            for _ in 0..CONNECTIONS {
-                let mut bytes = Vec::new();
-                for _ in 0..REQUESTS {
-                    bytes.extend(random_frame(&mut random, port == broker.kafka()));
-                }
-                if random.random_bool(0.3) {
-                    bytes.truncate(random.random_range(0..bytes.len()));
-                }
-                connections.push((port, bytes));
-            }
-        }
-        join_all(
-            connections
-                .iter()
-                .map(|(port, bytes)| exchange(*port, bytes)),
-        )
-        .await;
-    }
+    let rounds = crate::number("VLTAVA_HOSTILE_ROUNDS", 1) as u32;
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&crate::number("VLTAVA_HOSTILE_SEED", 1).to_le_bytes());
+    let config = Config {
+        cases: CONNECTIONS * rounds,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(config, random);
+    let cases = (connection(kafka_frame()), connection(fluss_frame()));
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        let outcome = runner.run(&cases, |(kafka, fluss)| {
+            runtime.block_on(answers_after(broker, &kafka, &fluss))
+        });
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    });
 }
 
-fn random_frame(random: &mut StdRng, is_kafka: bool) -> Vec<u8> {
-    let mut body = vec![0; random.random_range(0..200)];
-    match random.random_range(0..4) {
-        0 => {}
-        1 => random.fill(&mut body[..]),
+async fn answers_after(
+    broker: &UnderAttack,
+    kafka: &[u8],
+    fluss: &[u8],
+) -> Result<(), TestCaseError> {
+    let attacks = async {
+        tokio::join!(
+            exchange(broker.kafka(), kafka),
+            exchange(broker.fluss(), fluss)
+        );
+        let api_versions = kafka_request(18, 0, false, &[]);
+        ask(broker.kafka(), &api_versions).await
+    };
+    let answer = tokio::time::timeout(CASE_PATIENCE, attacks).await;
+    prop_assert_eq!(broker.panics(), 0, "the broker panicked");
+    prop_assert!(answer.is_ok(), "no end within {CASE_PATIENCE:?}");
+    prop_assert!(answer.is_ok_and(|answer| !answer.is_empty()), "no answer");
+    Ok(())
+}
+
+/// Several frames, perhaps cut short.
+fn connection(frame: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let frames = vec(frame, 1..=REQUESTS).prop_map(|frames| frames.concat());
+    (frames, weighted(0.3, any::<Index>())).prop_map(|(mut bytes, cut)| {
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        bytes
+    })
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        1 => vec(Just(0), 0..200),
+        1 => vec(any::<u8>(), 0..200),
         // Small numbers are sound lengths and counts more often.
-        _ => body.fill_with(|| random.random_range(0..4)),
-    }
-    if random.random_bool(0.1) {
-        return framed(&body);
-    }
-    if is_kafka {
-        let api = &api::APIS[random.random_range(0..api::APIS.len())];
-        let version = random.random_range(api.min..=api.max);
+        2 => vec(0..4u8, 0..200),
+    ]
+}
+
+fn kafka_frame() -> impl Strategy<Value = Vec<u8>> {
+    let api = (0..api::APIS.len()).prop_flat_map(|at| {
+        let api = &api::APIS[at];
+        (Just(at), api.min..=api.max)
+    });
+    let sound = (api, body()).prop_map(|((at, version), body)| {
+        let api = &api::APIS[at];
         let flexible = api.key.request_header_version(version) >= 2;
         kafka_request(api.key as i16, version, flexible, &body)
-    } else {
-        let key = random.random_range(1000..1070);
-        fluss_request(key, 0, &body)
-    }
+    });
+    prop_oneof![9 => sound, 1 => body().prop_map(|body| framed(&body))]
+}
+
+fn fluss_frame() -> impl Strategy<Value = Vec<u8>> {
+    let sound = (1000..1070i16, body()).prop_map(|(key, body)| fluss_request(key, 0, &body));
+    prop_oneof![9 => sound, 1 => body().prop_map(|body| framed(&body))]
 }
 
 /// Lengths that are negative or too large, and frames that end before their length.
