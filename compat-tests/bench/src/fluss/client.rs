@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const DATABASE: &str = "fluss";
+/// How long a fetch of history waits for rows at most.
+const HISTORY_WAIT_MS: i32 = 5;
 
 /// One connection.
 pub struct Client {
@@ -18,13 +20,28 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client as it comes, for readers at the tail.
     pub async fn open(address: &str) -> Outcome<Self> {
+        Self::connect(address, Config::default()).await
+    }
+
+    /// A client that reads history. fluss-rs has one fetch per server under way: one that asks for
+    /// buckets that are read to their end would hold up the others for half a second, now and then.
+    pub async fn open_for_history(address: &str) -> Outcome<Self> {
+        let config = Config {
+            scanner_log_fetch_wait_max_time_ms: HISTORY_WAIT_MS,
+            ..Config::default()
+        };
+        Self::connect(address, config).await
+    }
+
+    async fn connect(address: &str, config: Config) -> Outcome<Self> {
         let config = Config {
             bootstrap_servers: address.to_owned(),
             writer_acks: "all".to_owned(),
             // Batches come whole; a wait would only be added to every figure. Zero makes the client spin.
             writer_batch_timeout_ms: 1,
-            ..Config::default()
+            ..config
         };
         Ok(Self {
             connection: FlussConnection::new(config).await?,

@@ -63,6 +63,11 @@ pub fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         .enable_all()
         .build()?;
     tail::run(options, report, &servers, &runtime)?;
+    report.note(
+        "Readers of Fluss history let a fetch wait 5 ms for rows at most, on every server: fluss-rs has one fetch \
+         per server under way, and one that asks for buckets that are read to their end holds up the others."
+            .to_owned(),
+    );
     for shape in SHAPES {
         if options.wants(&shape.name()) {
             table(options, report, &servers, &runtime, &received, *shape)?;
@@ -87,7 +92,7 @@ fn table(
     let mut found = vec![[const { Vec::new() }; 3]; servers.len()];
     for round in 0..=options.rounds {
         for (index, server) in servers.iter().enumerate() {
-            let client = runtime.block_on(Client::open(&server.fluss()?))?;
+            let client = runtime.block_on(Client::open_for_history(&server.fluss()?))?;
             let path = runtime.block_on(client.create(rows::table(shape.codec, shape.buckets)?))?;
             let (_, append) = measured(server, || {
                 runtime.block_on(client.append(&path, &batches, rounds_of_batches))

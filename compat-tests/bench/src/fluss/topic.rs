@@ -38,7 +38,7 @@ pub fn run(
             2,
             options.megabytes * 1_000_000,
         )?;
-        let client = runtime.block_on(Client::open(&server.fluss()?))?;
+        let client = runtime.block_on(Client::open_for_history(&server.fluss()?))?;
         let path = TablePath::new("kafka", topic.clone());
         let scan = |columns: Option<&[usize]>| {
             let before = received.bytes();
