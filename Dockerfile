@@ -1,7 +1,7 @@
 # docker build -t vltava . && docker run -p 9092:9092 -p 9123:9123 -p 9180:9180 -v data:/data vltava
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update -qq \
-    && apt-get install -y -qq --no-install-recommends build-essential \
+    && apt-get install -y -qq --no-install-recommends build-essential libclang-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
