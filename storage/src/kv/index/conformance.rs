@@ -35,7 +35,7 @@ fn with_prefix(index: &dyn Index, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Runs all checks. Keys have prefixes of two bytes.
+/// Runs all checks. Keys have prefixes of two bytes, but for those that are not looked up so.
 pub(crate) fn run(index: &dyn Index) {
     assert_eq!(index.state(), state(0, 0));
     assert_eq!(get(index, &[b"aa1"]), [None]);

@@ -10,6 +10,7 @@
 
 mod found;
 pub mod memory;
+pub mod rocks;
 
 pub use found::FoundRows;
 

@@ -1,0 +1,359 @@
+//! The index on disk: one RocksDB per bucket.
+//!
+//! | column family | key | value |
+//! |---|---|---|
+//! | `default` | a row's key | its stored value |
+//! | `vltava` | `state` | how far the index is, as `state.rs` draws it |
+//!
+//! Clients open snapshots of the directory and read `default`, whose keys may be any bytes: so the
+//! state has a family of its own. Families are flushed together, and RocksDB's own log is off: after
+//! a crash the rows are those of the state beside them, and the changelog has the rest.
+//!
+//! Memory is shared by all buckets ([`RocksShared`]).
+
+mod options;
+mod prefix;
+mod shared;
+mod state;
+
+pub use shared::{RocksConfig, RocksShared, RocksUsage};
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use protocol::ids::Offset;
+use protocol::schema::DataType;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind, FlushOptions, Options,
+    ReadOptions, Snapshot, WriteBatch, WriteOptions,
+};
+use thiserror::Error;
+
+use super::{
+    FoundRows, Index, IndexBatch, IndexError, IndexState, IndexView, Rebuild, Visit, check,
+};
+
+const ROWS: &str = "default";
+const OURS: &str = "vltava";
+const STATE_KEY: &[u8] = b"state";
+/// Scans read ahead this much: they rarely find their blocks in the cache.
+const SCAN_READAHEAD: usize = 1 << 20;
+
+/// Why an index is not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// It has to be made again: [`RocksIndex::create`], and a replay of the log.
+    #[error(transparent)]
+    Rebuild(#[from] Rebuild),
+    /// The disk refuses; the index may be whole.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Which index a directory has to hold.
+#[derive(Debug, Clone)]
+pub struct RocksSpec {
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Tells this bucket's log from any other, also from earlier ones of the same name.
+    pub identity: [u8; 16],
+    /// Whether its state counts rows.
+    pub counts_rows: bool,
+    /// Types of the leading key columns that prefix lookups name; empty without such lookups.
+    pub prefix: Vec<DataType>,
+}
+
+/// The index of one bucket.
+pub struct RocksIndex {
+    db: DB,
+    identity: [u8; 16],
+    /// Whether bytes begin with the columns that the database's prefixes have.
+    in_domain: Option<fn(&[u8]) -> bool>,
+    state: Mutex<IndexState>,
+}
+
+impl RocksIndex {
+    /// Opens the index of a log with these offsets.
+    ///
+    /// # Errors
+    /// There is none that a replay of the log would bring up to date.
+    pub fn open(
+        spec: &RocksSpec,
+        shared: &RocksShared,
+        log_start: Offset,
+        log_end: Offset,
+    ) -> Result<Self, OpenError> {
+        let db = open_db(spec, shared, false)?;
+        let bytes = db.get_cf(ours(&db), STATE_KEY).map_err(error)?;
+        let bytes = bytes.ok_or_else(|| Rebuild::Corrupt("it has no state".to_owned()))?;
+        let (identity, state) = state::decode(&bytes)?;
+        if identity != spec.identity {
+            return Err(Rebuild::Foreign("identity differs".to_owned()).into());
+        }
+        if state.row_count.is_some() != spec.counts_rows {
+            return Err(Rebuild::Foreign("rows are counted by one of both".to_owned()).into());
+        }
+        check(state, log_start, log_end)?;
+        Ok(RocksIndex {
+            db,
+            identity,
+            in_domain: prefix::domain(&spec.prefix),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Makes an empty index, in place of whatever the directory holds.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn create(
+        spec: &RocksSpec,
+        shared: &RocksShared,
+        applied: Offset,
+    ) -> Result<Self, OpenError> {
+        RocksIndex::destroy(&spec.directory)?;
+        let index = RocksIndex {
+            db: open_db(spec, shared, true)?,
+            identity: spec.identity,
+            in_domain: prefix::domain(&spec.prefix),
+            state: Mutex::new(IndexState {
+                applied: Offset::ZERO,
+                row_count: None,
+            }),
+        };
+        let state = IndexState {
+            applied,
+            row_count: spec.counts_rows.then_some(0),
+        };
+        index.start().commit(state)?;
+        // A directory without a state is a damaged one.
+        index.flush()?;
+        Ok(index)
+    }
+
+    /// Removes the files of an index that is not open.
+    pub fn destroy(directory: &Path) -> Result<(), IndexError> {
+        DB::destroy(&Options::default(), directory).map_err(error)
+    }
+
+    /// Makes the files of the index, as it is after this call's flush, appear in another directory
+    /// on the same disk, which must not exist: files that do not change are linked. The state is
+    /// that of the files when nothing is written meanwhile.
+    pub fn link_files(&self, directory: &Path) -> Result<IndexState, IndexError> {
+        let checkpoint = Checkpoint::new(&self.db).map_err(error)?;
+        let state = self.state();
+        checkpoint.create_checkpoint(directory).map_err(error)?;
+        Ok(state)
+    }
+
+    /// How many bytes of rows wait in memory, and how far compaction is behind.
+    pub fn pressure(&self) -> RocksPressure {
+        let number = |name: &str| match self.db.property_int_value(name) {
+            Ok(Some(value)) => value,
+            _ => 0,
+        };
+        RocksPressure {
+            memory_bytes: number("rocksdb.size-all-mem-tables"),
+            overlapping_files: number("rocksdb.num-files-at-level0"),
+            compaction_bytes: number("rocksdb.estimate-pending-compaction-bytes"),
+            writes_stopped: number("rocksdb.is-write-stopped") != 0,
+            disk_bytes: number("rocksdb.live-sst-files-size"),
+        }
+    }
+}
+
+/// How an index copes with its writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RocksPressure {
+    /// Bytes in memory that are not on disk.
+    pub memory_bytes: u64,
+    /// Files that every lookup may have to ask; writes are slowed down from
+    /// [`RocksShared::SLOWDOWN_FILES`] on.
+    pub overlapping_files: u64,
+    /// Bytes that compaction has to write.
+    pub compaction_bytes: u64,
+    /// Writes wait.
+    pub writes_stopped: bool,
+    /// Bytes of its files.
+    pub disk_bytes: u64,
+}
+
+fn open_db(spec: &RocksSpec, shared: &RocksShared, create: bool) -> Result<DB, OpenError> {
+    let mut options = shared.database();
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    options.set_error_if_exists(create);
+    let families = [
+        ColumnFamilyDescriptor::new(ROWS, shared.rows(&spec.prefix)),
+        ColumnFamilyDescriptor::new(OURS, shared.ours()),
+    ];
+    DB::open_cf_descriptors(&options, &spec.directory, families).map_err(|e| {
+        if e.as_ref().contains("does not exist (create_if_missing") {
+            return Rebuild::Absent.into();
+        }
+        match error(e) {
+            IndexError::Corrupt(message) => Rebuild::Corrupt(message).into(),
+            failed => OpenError::Index(failed),
+        }
+    })
+}
+
+fn ours(db: &DB) -> &ColumnFamily {
+    db.cf_handle(OURS).expect("the database is opened with it")
+}
+
+fn rows(db: &DB) -> &ColumnFamily {
+    db.cf_handle(ROWS).expect("every database has it")
+}
+
+/// Whether the files are damaged or the disk has failed.
+fn error(error: rocksdb::Error) -> IndexError {
+    let damaged = match error.kind() {
+        ErrorKind::Corruption
+        | ErrorKind::NotFound
+        | ErrorKind::NotSupported
+        | ErrorKind::InvalidArgument => true,
+        // A file that the others name is missing.
+        ErrorKind::IOError => error.as_ref().contains("No such file"),
+        _ => false,
+    };
+    let message = error.into_string();
+    if damaged {
+        IndexError::Corrupt(message)
+    } else {
+        IndexError::Failed(message)
+    }
+}
+
+impl Index for RocksIndex {
+    fn state(&self) -> IndexState {
+        *self.state.lock()
+    }
+
+    fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
+        found.clear();
+        if let [key] = keys {
+            let value = self.db.get_pinned(key).map_err(error)?;
+            found.push(value.as_deref());
+            return Ok(());
+        }
+        let values = self
+            .db
+            .batched_multi_get_cf(rows(&self.db), keys.iter().copied(), false);
+        for value in values {
+            found.push(value.map_err(error)?.as_deref());
+        }
+        Ok(())
+    }
+
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
+        let mut options = ReadOptions::default();
+        match self.in_domain {
+            // Files whose filters know no such prefix are passed over.
+            Some(in_domain) if in_domain(prefix) => options.set_prefix_same_as_start(true),
+            _ => options.set_total_order_seek(true),
+        }
+        if let Some(end) = prefix::end(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut rows = self.db.raw_iterator_opt(options);
+        rows.seek(prefix);
+        walk(rows, visit)
+    }
+
+    fn start(&self) -> Box<dyn IndexBatch + '_> {
+        Box::new(Batch {
+            index: self,
+            changes: WriteBatch::default(),
+        })
+    }
+
+    fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
+        let snapshot = self.db.snapshot();
+        let bytes = snapshot.get_pinned_cf(ours(&self.db), STATE_KEY);
+        let bytes = bytes.map_err(error)?;
+        let state = bytes.map(|bytes| state::decode(&bytes)).transpose();
+        match state {
+            Ok(Some((_, state))) => Ok(Box::new(View { snapshot, state })),
+            Ok(None) => Err(IndexError::Corrupt("it has no state".to_owned())),
+            Err(rebuild) => Err(IndexError::Corrupt(rebuild.to_string())),
+        }
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        let families = [rows(&self.db), ours(&self.db)];
+        self.db
+            .flush_cfs_opt(&families, &FlushOptions::default())
+            .map_err(error)
+    }
+}
+
+/// Visits what an iterator has from where it stands.
+fn walk(mut rows: DBRawIterator<'_>, visit: &mut Visit<'_>) -> Result<(), IndexError> {
+    while let Some((key, value)) = rows.item() {
+        if visit(key, value).is_break() {
+            return Ok(());
+        }
+        rows.next();
+    }
+    rows.status().map_err(error)
+}
+
+struct Batch<'i> {
+    index: &'i RocksIndex,
+    changes: WriteBatch,
+}
+
+impl IndexBatch for Batch<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.changes.put(key, value);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.changes.delete(key);
+    }
+
+    fn commit(self: Box<Self>, state: IndexState) -> Result<(), IndexError> {
+        let Batch { index, mut changes } = *self;
+        let record = state::encode(&index.identity, state);
+        changes.put_cf(ours(&index.db), STATE_KEY, record);
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        index.db.write_opt(changes, &options).map_err(error)?;
+        *index.state.lock() = state;
+        Ok(())
+    }
+}
+
+struct View<'i> {
+    snapshot: Snapshot<'i>,
+    state: IndexState,
+}
+
+impl IndexView for View<'_> {
+    fn state(&self) -> IndexState {
+        self.state
+    }
+
+    fn scan(&self, after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), IndexError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.fill_cache(false);
+        options.set_readahead_size(SCAN_READAHEAD);
+        let mut rows = self.snapshot.raw_iterator_opt(options);
+        match after {
+            None => rows.seek_to_first(),
+            Some(after) => {
+                rows.seek(after);
+                if rows.key() == Some(after) {
+                    rows.next();
+                }
+            }
+        }
+        walk(rows, visit)
+    }
+}
+
+#[cfg(test)]
+mod tests;

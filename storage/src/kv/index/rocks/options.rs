@@ -1,0 +1,105 @@
+//! How the databases are tuned.
+//!
+//! Files are read by clients as well (KV snapshots), whose RocksDB is 6.20: table format, checksums
+//! and filters are those that it knows.
+
+use protocol::schema::DataType;
+use rocksdb::{
+    BlockBasedOptions, Cache, ChecksumType, DBCompressionType, DataBlockIndexType, Options,
+};
+
+use super::prefix;
+use super::shared::RocksConfig;
+
+/// Overlapping files from which on writes are slowed down, and stopped.
+pub(super) const SLOWDOWN_FILES: i32 = 20;
+const STOP_FILES: i32 = 36;
+/// The newest format that RocksDB 6.20 reads.
+const TABLE_FORMAT: i32 = 5;
+/// Lookups read a block for each file they ask: small ones cost less, and index memory more.
+const BLOCK_BYTES: usize = 8 << 10;
+/// Ten bits a key: one lookup of a hundred asks a file in vain.
+const FILTER_BITS: f64 = 10.0;
+/// Memory is taken in such pieces: small, because most buckets of many are small.
+const ARENA_BLOCK_BYTES: usize = 64 << 10;
+/// Compaction makes files of about this size; snapshots share them as wholes.
+const FILE_BYTES: u64 = 32 << 20;
+
+/// The options of a database that its families share.
+pub(super) fn database(config: &RocksConfig) -> Options {
+    let mut options = Options::default();
+    // Rows and state become durable together.
+    options.set_atomic_flush(true);
+    // One thread writes.
+    options.set_allow_concurrent_memtable_write(false);
+    options.set_max_background_jobs(i32::from(config.background_threads.max(2)));
+    options.set_max_open_files(i32::from(config.files_open_max));
+    options.set_bytes_per_sync(1 << 20);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    if let Some(rate) = config.compaction_bytes_per_second_max {
+        let rate = i64::try_from(rate).unwrap_or(i64::MAX);
+        options.set_ratelimiter(rate, 100_000, 10);
+    }
+    options
+}
+
+/// The family of rows.
+pub(super) fn rows(config: &RocksConfig, cache: &Cache, prefix: &[DataType]) -> Options {
+    let mut options = family(config);
+    let mut table = table(cache);
+    table.set_bloom_filter(FILTER_BITS, false);
+    table.set_whole_key_filtering(true);
+    options.set_block_based_table_factory(&table);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_level_zero_file_num_compaction_trigger(4);
+    options.set_level_zero_slowdown_writes_trigger(SLOWDOWN_FILES);
+    options.set_level_zero_stop_writes_trigger(STOP_FILES);
+    options.set_target_file_size_base(FILE_BYTES);
+    options.set_max_bytes_for_level_base(4 * FILE_BYTES);
+    // What is about to be compacted again is not worth it; the last level has nearly everything.
+    options.set_compression_per_level(&[
+        DBCompressionType::None,
+        DBCompressionType::None,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+    ]);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    if let Some(extractor) = prefix::extractor(prefix) {
+        options.set_prefix_extractor(extractor);
+        options.set_memtable_prefix_bloom_ratio(0.05);
+    }
+    options
+}
+
+/// The family of the state: one key, written over and over.
+pub(super) fn ours(config: &RocksConfig, cache: &Cache) -> Options {
+    let mut options = family(config);
+    options.set_block_based_table_factory(&table(cache));
+    options.set_level_zero_file_num_compaction_trigger(4);
+    options
+}
+
+fn family(config: &RocksConfig) -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(config.write_buffer_bytes_max);
+    options.set_arena_block_size(ARENA_BLOCK_BYTES.min(config.write_buffer_bytes_max));
+    options.set_max_write_buffer_number(4);
+    options
+}
+
+fn table(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(TABLE_FORMAT);
+    table.set_checksum_type(ChecksumType::XXHash64);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    table
+}
