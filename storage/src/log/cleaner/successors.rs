@@ -1,0 +1,37 @@
+//! The question that the cleaner asks of whoever follows a log by key: which offset of this key is
+//! the newest?
+
+use protocol::ids::Offset;
+
+/// Knows the newest offset of every key of one log: the index of a compacted topic, the state of a
+/// coordinator, or a map that a pass over the log has built ([`super::OffsetMap`]).
+///
+/// A record at `o` is superseded when [`Successors::newest`] gives an offset above `o` for its key.
+/// With keys `a@3 b@4 a@7` the answer for `a` is 7, and `a@3` may go; the answer 3 would keep both.
+///
+/// *Invariant*: answers never decrease, but for [`Successors::forget`]. A key that is not known has
+/// no answer, and its records stay.
+pub trait Successors: Send + Sync {
+    /// Offset below which every record is in the answers. The cleaner touches nothing at or above
+    /// it: a tombstone goes only in a round in which all older records of its key could go.
+    fn known_end(&self) -> Result<Offset, SuccessorsError>;
+
+    /// Clears `found` and pushes for each key the offset of its newest record, a tombstone
+    /// included; `None` when the key is not known. May wait for the disk. The cleaner asks for some
+    /// thousands of keys at once, each of them possibly more than once.
+    fn newest(
+        &self,
+        keys: &[&[u8]],
+        found: &mut Vec<Option<Offset>>,
+    ) -> Result<(), SuccessorsError>;
+
+    /// The tombstones at these offsets are gone from the log, durably, and nothing older of their
+    /// keys is left. Entries whose newest offset still is the given one are to be dropped; others
+    /// stay. To lose this in a crash is harmless: the key then has a tombstone without a record.
+    fn forget(&self, gone: &[(&[u8], Offset)]) -> Result<(), SuccessorsError>;
+}
+
+/// Why the question has no answer now. The round ends, and a later one asks again.
+#[derive(Debug, thiserror::Error)]
+#[error("the newest offsets are not known: {0}")]
+pub struct SuccessorsError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
