@@ -50,11 +50,11 @@ pub(crate) mod field {
     pub(crate) const COUNT: usize = 57;
 }
 
-const CODEC_MASK: u16 = 0b111;
+pub(crate) const CODEC_MASK: u16 = 0b111;
 const LOG_APPEND_TIME_BIT: u16 = 1 << 3;
 const TRANSACTIONAL_BIT: u16 = 1 << 4;
 const CONTROL_BIT: u16 = 1 << 5;
-const DELETE_HORIZON_BIT: u16 = 1 << 6;
+pub(crate) const DELETE_HORIZON_BIT: u16 = 1 << 6;
 
 /// Why bytes are not a whole batch of magic 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -356,12 +356,12 @@ pub fn set_max_timestamp(bytes: &mut [u8], time_ms: i64) -> Result<(), BatchErro
     Ok(())
 }
 
-fn write_crc(batch: &mut [u8]) {
+pub(crate) fn write_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[field::ATTRIBUTES..]);
     batch[field::CRC..field::ATTRIBUTES].copy_from_slice(&crc.to_be_bytes());
 }
 
-fn write_length(batch: &mut [u8]) {
+pub(crate) fn write_length(batch: &mut [u8]) {
     let length = i32::try_from(batch.len() - LENGTH_OVERHEAD).expect("batches stay below 2 GiB");
     batch[field::LENGTH..LENGTH_OVERHEAD].copy_from_slice(&length.to_be_bytes());
 }

@@ -86,7 +86,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The headers in order.
-    pub fn iter(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = Header<'a>> + Clone + use<'a> {
         let mut rest = self.bytes;
         (0..self.count).map_while(move |_| read_header(&mut rest).ok())
     }

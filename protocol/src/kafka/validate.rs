@@ -246,7 +246,11 @@ impl Scratch {
         ))
     }
 
-    fn payload<'s>(
+    /// The records of a batch as bytes, decompressed if they must be; valid until the next call.
+    ///
+    /// # Errors
+    /// As [`Scratch::records`].
+    pub fn payload<'s>(
         &'s mut self,
         batch: &BatchView<'s>,
         limit: usize,
