@@ -111,7 +111,10 @@ fn segment(
     writeln!(
         out,
         "segment base={} log={} cleaned={} generation={:016x} bytes={length}",
-        header.base, header.tablet, header.cleaned, header.generation
+        header.base,
+        header.tablet,
+        header.cleaned_to.is_some(),
+        header.generation
     )
     .map_err(DumpError::Output)?;
 

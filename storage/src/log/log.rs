@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::batch::UnassignedBatch;
 use protocol::ids::{LeaderEpoch, Offset, TabletId};
 
+use super::cleaner::CleanState;
 use super::config::{FlushMode, LogConfig};
 use super::debt::{LogDebt, RecoveryDebt};
 use super::epochs::EpochHistory;
@@ -114,6 +115,9 @@ pub struct Log {
     pub(super) checkpointing: Mutex<()>,
     /// Where the newest checkpoint ends.
     pub(super) checkpointed_end: AtomicI64,
+    /// Held while closed segments are replaced or removed. Taken before `tail` and `segments`.
+    pub(super) reshaping: Mutex<()>,
+    pub(super) cleaning: Mutex<CleanState>,
     pub(super) offline: RwLock<Option<OfflineCause>>,
     pub(super) waiters: Waiters,
 }
@@ -209,6 +213,8 @@ impl Log {
             debt: LogDebt::new(&context.recovery_debt, recovered.bytes_behind),
             checkpointing: Mutex::new(()),
             checkpointed_end: AtomicI64::new(checkpointed_end),
+            reshaping: Mutex::default(),
+            cleaning: Mutex::default(),
             offline: RwLock::new(offline),
             waiters: Waiters::default(),
             context,

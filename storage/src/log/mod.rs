@@ -11,6 +11,7 @@
 
 mod append;
 mod checkpoint;
+pub mod cleaner;
 mod config;
 mod debt;
 mod durable;

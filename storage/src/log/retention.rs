@@ -52,15 +52,19 @@ impl Log {
         let mut start = self.watermarks().log_start;
         for (number, segment) in segments.iter().enumerate() {
             let summary = segment.summary()?;
+            let active = number + 1 == segments.len();
             if summary.commit_time_last == NO_TIME {
-                break;
+                // Of a closed segment the cleaner may have left nothing.
+                match active {
+                    true => break,
+                    false => continue,
+                }
             }
             let older = |limit: Option<i64>, now: i64, time: i64| {
                 limit.is_some_and(|limit| now.saturating_sub(time) > limit)
             };
             let expired = older(config.retention_ms, now, summary.record_time_max)
                 || older(config.ttl_ms, committed_now, summary.commit_time_last);
-            let active = number + 1 == segments.len();
             // By size only what is closed goes, as in Kafka.
             let too_much = !active
                 && config
@@ -103,6 +107,7 @@ impl Log {
 
     /// Removes segments whose records all lie below the log start.
     fn remove_below_start(&self) -> Result<(), LogError> {
+        let _shape = self.reshaping.lock();
         let start = self.watermarks().log_start;
         let gone: Vec<Arc<Segment>> = {
             // Appends roll segments under the same lock order: tail, then segments.

@@ -157,6 +157,7 @@ impl<'a> Walk<'a> {
     fn run(mut self) -> Result<Verified, LogError> {
         self.read_checkpoint()?;
         self.leave_out_deleted();
+        self.leave_out_replaced()?;
         self.check_beginning();
         for number in 0..self.files.len() {
             self.segment(number)?;
@@ -189,6 +190,23 @@ impl<'a> Walk<'a> {
         let bases = self.files.iter().skip(1);
         let deleted = bases.take_while(|next| next.base <= log_start).count();
         self.files.drain(..deleted);
+    }
+
+    /// Segments that a cleaned one stands for: a crash may leave any of them, the next start
+    /// removes them.
+    fn leave_out_replaced(&mut self) -> Result<(), LogError> {
+        let mut covered = Offset::ZERO;
+        for file in std::mem::take(&mut self.files) {
+            if file.base < covered {
+                continue;
+            }
+            let bytes = segment::read_header(self.disk, &file.path)?;
+            if let Some(end) = SegmentHeader::decode(&bytes).and_then(|h| h.cleaned_to) {
+                covered = end;
+            }
+            self.files.push(file);
+        }
+        Ok(())
     }
 
     /// The first segment must reach down to the log start.
@@ -344,7 +362,7 @@ impl<'a> Walk<'a> {
                     let place = Place {
                         path: &path,
                         position,
-                        cleaned: header.cleaned,
+                        cleaned: header.cleaned_to.is_some(),
                         after_damage: in_damage,
                     };
                     in_damage = false;
@@ -352,6 +370,10 @@ impl<'a> Walk<'a> {
                     index.frame(&frame, position);
                 }
             }
+        }
+        if let Some(end) = header.cleaned_to.filter(|_| !in_damage) {
+            // What it has no frames of is gone for good.
+            self.next = self.next.max(Some(end));
         }
         if let Some((position, offset)) = mark {
             let what = "the segment ends before the checkpoint's position";

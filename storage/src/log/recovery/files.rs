@@ -30,7 +30,7 @@ pub(in crate::log) fn fresh_header(
         salt: context.env.randomness.next_u64(),
         base,
         tablet,
-        cleaned: false,
+        cleaned_to: None,
         generation: context.env.randomness.next_u64(),
     }
 }
@@ -105,7 +105,27 @@ pub(super) fn find_segments(
         }
     }
     found.sort_by_key(|f| f.base);
+    remove_replaced(place, &mut found)?;
     Ok(found)
+}
+
+/// Removes old segments that a cleaned one stands for: a crash came before the cleaner did.
+fn remove_replaced(place: &SegmentPlace, found: &mut Vec<Found>) -> Result<(), LogError> {
+    let mut covered = Offset::ZERO;
+    let mut replaced = Vec::new();
+    found.retain(|f| {
+        if f.base < covered {
+            replaced.push(f.path.clone());
+            return false;
+        }
+        covered = f.header.and_then(|h| h.cleaned_to).unwrap_or(covered);
+        true
+    });
+    for path in replaced {
+        tracing::info!(path = %path.display(), "removing a segment that a cleaned one stands for");
+        remove_segment_files(place, &path)?;
+    }
+    Ok(())
 }
 
 /// Removes a segment file and its index.

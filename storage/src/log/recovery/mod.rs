@@ -109,6 +109,9 @@ impl Recovery<'_> {
         let offline = loop {
             match self.scan_segment(&mut scan)? {
                 Stop::End => {
+                    // What a cleaned segment has no frames of is gone for good.
+                    let cleaned_to = self.found[scan.segment].header.and_then(|h| h.cleaned_to);
+                    scan.expected = scan.expected.max(cleaned_to.unwrap_or_default());
                     let Some(next) = self.found.get(scan.segment + 1) else {
                         break None;
                     };

@@ -111,7 +111,7 @@ impl Recovery<'_> {
                 Step::End => return Ok(Stop::End),
                 Step::Damaged { position, what } => return Ok(Stop::Damaged { position, what }),
             };
-            let follows = if header.cleaned {
+            let follows = if header.cleaned_to.is_some() {
                 frame.base_offset >= scan.expected
             } else {
                 frame.base_offset == scan.expected

@@ -10,7 +10,8 @@
 //!  32   8  table id
 //!  40   8  table partition id, -1 without
 //!  48   4  bucket
-//!  52   4  flags: 1 cleaned (offsets may have gaps)
+//!  52   4  bit 0: cleaned (offsets may have gaps); bits 1 to 31: how many offsets from the base
+//!          on a cleaned segment stands for
 //!  56   8  generation: tells this file from another with the same base offset
 //!  64      frames
 //! ```
@@ -24,6 +25,9 @@ const VERSION: u32 = 1;
 /// Length of the segment header: where the first frame begins.
 pub(in crate::log) const HEADER_LENGTH: u64 = 64;
 
+/// Offsets that a cleaned segment can stand for.
+pub(in crate::log) const CLEANED_SPAN_MAX: i64 = (1 << 31) - 1;
+
 /// What the header of a segment file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
@@ -33,8 +37,9 @@ pub struct SegmentHeader {
     pub base: Offset,
     /// The tablet it belongs to.
     pub tablet: TabletId,
-    /// True when the cleaner wrote it, so that offsets may have gaps.
-    pub cleaned: bool,
+    /// In a segment that the cleaner wrote, so that offsets may have gaps: the offset up to which
+    /// it stands for the log. Segments that begin below it were replaced by it.
+    pub cleaned_to: Option<Offset>,
     /// Tells this file from another with the same base offset.
     pub generation: u64,
 }
@@ -52,7 +57,11 @@ impl SegmentHeader {
         let partition = self.tablet.table_partition.map_or(-1, |p| p.value());
         out.extend_from_slice(&partition.to_le_bytes());
         out.extend_from_slice(&self.tablet.bucket.value().to_le_bytes());
-        out.extend_from_slice(&u32::from(self.cleaned).to_le_bytes());
+        let cleaned = self.cleaned_to.map_or(0, |end| {
+            let span = (end - self.base).clamp(0, CLEANED_SPAN_MAX) as u32;
+            span << 1 | 1
+        });
+        out.extend_from_slice(&cleaned.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
         let crc = crc32c::crc32c(&out[16..]);
         out[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -69,16 +78,18 @@ impl SegmentHeader {
             return None;
         }
         let partition = i64_at(bytes, 40);
+        let base = Offset::new(i64_at(bytes, 24));
+        let flags = u32_at(bytes, 52);
         Some(SegmentHeader {
             salt: i64_at(bytes, 16) as u64,
-            base: Offset::new(i64_at(bytes, 24)),
+            base,
             tablet: TabletId {
                 table: protocol::ids::TableId::new(i64_at(bytes, 32)),
                 table_partition: (partition != -1)
                     .then(|| protocol::ids::TablePartitionId::new(partition)),
                 bucket: protocol::ids::BucketId::new(u32_at(bytes, 48) as i32),
             },
-            cleaned: u32_at(bytes, 52) & 1 == 1,
+            cleaned_to: (flags & 1 == 1).then(|| base + i64::from(flags >> 1)),
             generation: i64_at(bytes, 56) as u64,
         })
     }
@@ -124,7 +135,7 @@ mod tests {
                 table_partition: Some(TablePartitionId::new(9)),
                 bucket: BucketId::new(2),
             },
-            cleaned: true,
+            cleaned_to: Some(Offset::new(77 + CLEANED_SPAN_MAX)),
             generation: 5,
         };
         let mut bytes = header.encode();

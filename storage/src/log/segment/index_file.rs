@@ -43,6 +43,14 @@ impl Segment {
             .disk
             .open(&path, OpenMode::Read)
             .map_err(LogError::io("cannot open", &path))?;
+        // The cleaner puts other segments under the same name.
+        let mut header = [0; index::HEADER_LENGTH];
+        let read = file
+            .read_at(&mut header, 0)
+            .map_err(LogError::io("cannot read", &path))?;
+        if header[..read] != SparseIndex::encode_header(self.header.salt) {
+            return Ok(None);
+        }
         let length = file.length().map_err(LogError::io("cannot read", &path))?;
         let mut footer = [0; index::FOOTER_LENGTH];
         let Some(position) = length.checked_sub(footer.len() as u64) else {
@@ -75,7 +83,9 @@ impl Segment {
                 let built = crate::log::scan::build_index(self, self.index_interval)?;
                 // It serves from memory too; the next start builds it again.
                 self.index_file.lock().saved = 0;
-                if let Err(error) = self.write_index(&built) {
+                if self.is_retired() {
+                    // The file of that name belongs to the segment that took its place.
+                } else if let Err(error) = self.write_index(&built) {
                     tracing::warn!(%error, "cannot write the index of a closed segment");
                 }
                 built

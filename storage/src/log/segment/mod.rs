@@ -10,16 +10,16 @@ mod place;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::ids::Offset;
 
-pub(super) use header::{HEADER_LENGTH, with_one_bit_repaired};
+pub(super) use header::{CLEANED_SPAN_MAX, HEADER_LENGTH, with_one_bit_repaired};
 pub use header::{SegmentHeader, base_of_file_name};
 use index_file::IndexFile;
 pub use place::OpenFiles;
-pub(super) use place::SegmentPlace;
+pub(super) use place::{SegmentPlace, read_header};
 
 use super::error::LogError;
 use super::frame::FrameHeader;
@@ -48,6 +48,8 @@ pub struct Segment {
     index: RwLock<IndexSlot>,
     index_interval: u32,
     index_file: Mutex<IndexFile>,
+    /// Another file has its name now; its own stays open while somebody holds the segment.
+    retired: AtomicBool,
 }
 
 impl Segment {
@@ -82,6 +84,20 @@ impl Segment {
         drop(slot);
         self.files.opened(self);
         Ok(file)
+    }
+
+    /// Another file is about to get its name: from now on its own is kept open.
+    pub(in crate::log) fn retire(&self) -> io::Result<()> {
+        let mut slot = self.file.lock();
+        if slot.is_none() {
+            *slot = Some(self.disk.open(&self.path, OpenMode::ReadWrite)?);
+        }
+        self.retired.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// True when its file is open and its index in memory: looking for a position then needs no

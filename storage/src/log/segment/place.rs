@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -44,7 +44,10 @@ impl OpenFiles {
             }
         };
         if let Some(segment) = closed.and_then(|s| s.upgrade()) {
-            segment.file.lock().take();
+            let mut file = segment.file.lock();
+            if !segment.is_retired() {
+                file.take();
+            }
         }
     }
 }
@@ -125,6 +128,19 @@ impl SegmentPlace {
         self.segment(header, self.path(header.base, "log"), summary.length, slot)
     }
 
+    /// A segment that the cleaner has written.
+    pub(in crate::log) fn cleaned(
+        &self,
+        header: SegmentHeader,
+        index: &SparseIndex,
+        file: Arc<dyn DiskFile>,
+    ) -> Arc<Segment> {
+        let segment = self.scanned(header, *index.summary());
+        *segment.file.lock() = Some(file);
+        self.files.opened(&segment);
+        segment
+    }
+
     /// The active segment, as recovery found it; `saved` entries of the index are in its file.
     pub(in crate::log) fn active(
         &self,
@@ -156,20 +172,25 @@ impl SegmentPlace {
             index: RwLock::new(index),
             index_interval: self.index_interval,
             index_file: Mutex::default(),
+            retired: AtomicBool::new(false),
         })
     }
 
     /// Reads what stands where the header of a segment file belongs.
     pub(in crate::log) fn read_header(&self, path: &Path) -> Result<Vec<u8>, LogError> {
-        let file = self
-            .disk
-            .open(path, OpenMode::Read)
-            .map_err(LogError::io("cannot open", path))?;
-        let mut bytes = vec![0; HEADER_LENGTH as usize];
-        let read = file
-            .read_at(&mut bytes, 0)
-            .map_err(LogError::io("cannot read", path))?;
-        bytes.truncate(read);
-        Ok(bytes)
+        read_header(&*self.disk, path)
     }
+}
+
+/// Reads what stands where the header of a segment file belongs.
+pub(in crate::log) fn read_header(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, LogError> {
+    let file = disk
+        .open(path, OpenMode::Read)
+        .map_err(LogError::io("cannot open", path))?;
+    let mut bytes = vec![0; HEADER_LENGTH as usize];
+    let read = file
+        .read_at(&mut bytes, 0)
+        .map_err(LogError::io("cannot read", path))?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
