@@ -7,7 +7,8 @@
 
 use crate::batch::NO_TIME;
 use crate::kafka::batch::{
-    BatchView, CODEC_MASK, DELETE_HORIZON_BIT, HEADER_LENGTH, TimestampType, field, write_crc, write_length,
+    BatchView, CODEC_MASK, DELETE_HORIZON_BIT, HEADER_LENGTH, TimestampType, field, write_crc,
+    write_length,
 };
 use crate::kafka::compression;
 use crate::kafka::record::{RecordError, Records, write_record};
@@ -139,7 +140,13 @@ mod tests {
             .map(|r| {
                 let time = view.record_time(r.timestamp_delta);
                 let value = r.value.map(<[u8]>::len);
-                (time, r.offset_delta, r.key.unwrap().to_vec(), value, r.headers.len())
+                (
+                    time,
+                    r.offset_delta,
+                    r.key.unwrap().to_vec(),
+                    value,
+                    r.headers.len(),
+                )
             })
             .collect()
     }
@@ -152,7 +159,14 @@ mod tests {
             codec => compression::decompress(codec, view.payload(), 1 << 20, &mut plain).unwrap(),
         }
         let mut out = Vec::new();
-        let what = retain(&view, &plain, |n| keep[n], horizon, &mut Vec::new(), &mut out);
+        let what = retain(
+            &view,
+            &plain,
+            |n| keep[n],
+            horizon,
+            &mut Vec::new(),
+            &mut out,
+        );
         (out, what.unwrap())
     }
 
@@ -162,7 +176,11 @@ mod tests {
             let whole = batch(codec, true);
             let all = records(&whole);
             let (bytes, what) = retained(&whole, [true, false, true], None);
-            assert_eq!(records(&bytes), [all[0].clone(), all[2].clone()], "{codec:?}");
+            assert_eq!(
+                records(&bytes),
+                [all[0].clone(), all[2].clone()],
+                "{codec:?}"
+            );
             assert_eq!((what.records, what.record_time_max), (2, 2_000));
             let (view, before) = (
                 BatchView::parse(&bytes).unwrap(),
@@ -190,7 +208,10 @@ mod tests {
             // A later round leaves the horizon where it is.
             let (again, _) = retained(&bytes, [false, true, false], None);
             let view = BatchView::parse(&again).unwrap();
-            assert_eq!((view.has_delete_horizon(), view.base_timestamp()), (true, HORIZON));
+            assert_eq!(
+                (view.has_delete_horizon(), view.base_timestamp()),
+                (true, HORIZON)
+            );
             assert_eq!(records(&again)[0].0, 3_000);
         }
     }

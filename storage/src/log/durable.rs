@@ -101,6 +101,12 @@ impl Log {
     /// Takes no more appends and writes nothing any more: the log is about to be deleted.
     pub fn abandon(&self) {
         self.go_offline(OfflineCause::Closed);
+        self.wait_for_cleaner();
+    }
+
+    /// The log is offline, so a round of the cleaner ends soon, and none begins.
+    fn wait_for_cleaner(&self) {
+        drop(self.cleaning.lock());
     }
 
     /// Syncs, writes a checkpoint where something changed since the last one, and takes no more
@@ -108,6 +114,7 @@ impl Log {
     pub fn close(&self) -> Result<(), LogError> {
         let closed = self.checkpoint_if_changed();
         self.go_offline(OfflineCause::Closed);
+        self.wait_for_cleaner();
         closed
     }
 

@@ -117,7 +117,9 @@ pub struct Log {
     pub(super) checkpointed_end: AtomicI64,
     /// Held while closed segments are replaced or removed. Taken before `tail` and `segments`.
     pub(super) reshaping: Mutex<()>,
-    pub(super) cleaning: Mutex<CleanState>,
+    /// Held by the one round of the cleaner.
+    pub(super) cleaning: Mutex<()>,
+    pub(super) clean_state: Mutex<CleanState>,
     pub(super) offline: RwLock<Option<OfflineCause>>,
     pub(super) waiters: Waiters,
 }
@@ -215,6 +217,7 @@ impl Log {
             checkpointed_end: AtomicI64::new(checkpointed_end),
             reshaping: Mutex::default(),
             cleaning: Mutex::default(),
+            clean_state: Mutex::default(),
             offline: RwLock::new(offline),
             waiters: Waiters::default(),
             context,

@@ -276,6 +276,8 @@ impl<'a> Walk<'a> {
         {
             self.note(finding);
         }
+        // What a cleaned segment has no frames of is gone for good.
+        self.next = self.next.max(header.cleaned_to);
         Ok(())
     }
 
@@ -370,10 +372,6 @@ impl<'a> Walk<'a> {
                     index.frame(&frame, position);
                 }
             }
-        }
-        if let Some(end) = header.cleaned_to.filter(|_| !in_damage) {
-            // What it has no frames of is gone for good.
-            self.next = self.next.max(Some(end));
         }
         if let Some((position, offset)) = mark {
             let what = "the segment ends before the checkpoint's position";

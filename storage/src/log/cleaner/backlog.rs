@@ -54,8 +54,7 @@ impl Backlog {
 
     /// True when a round should take place.
     pub fn is_due(&self, config: &CompactionConfig) -> bool {
-        self.dirty_bytes > 0
-            && (self.dirty_ratio() > config.dirty_ratio_min || self.overdue_ms > 0)
+        self.dirty_bytes > 0 && (self.dirty_ratio() > config.dirty_ratio_min || self.overdue_ms > 0)
     }
 }
 
@@ -79,7 +78,7 @@ impl Log {
         let w = self.watermarks();
         let limit = self.clean_limit();
         let active = segments.last().map_or(w.log_start, |s| s.base());
-        let first_dirty = self.cleaning.lock().first_dirty(&self.place)?;
+        let first_dirty = self.clean_state.lock().first_dirty(&self.place)?;
         // A checkpoint past the log or before it says nothing of this log.
         let first_dirty = match first_dirty > active {
             true => w.log_start,

@@ -77,7 +77,12 @@ pub trait RecordFormat: Send {
     fn delete_horizon(&self, header: &FrameHeader, batch: &[u8]) -> Option<i64>;
 
     /// True when the batch must change though none of its records goes.
-    fn must_rewrite(&self, header: &FrameHeader, records: &[KeyedRecord], judged: &Judged<'_>) -> bool;
+    fn must_rewrite(
+        &self,
+        header: &FrameHeader,
+        records: &[KeyedRecord],
+        judged: &Judged<'_>,
+    ) -> bool;
 
     /// Writes the batch without the records that go, as one or more frames that take the offsets of
     /// the old one. When none stays, that is one empty batch. `kept` is what

@@ -1,15 +1,12 @@
 //! Kafka batches under the cleaner.
 
 use protocol::batch::NO_TIME;
-use protocol::kafka::batch::{BatchView, HEADER_LENGTH};
-use protocol::kafka::compression::Codec;
+use protocol::kafka::batch::BatchView;
 use protocol::kafka::record::Records;
 use protocol::kafka::retain::retain;
 use protocol::kafka::validate::Scratch;
 
-use super::format::{
-    Judged, KeyedRecord, RecordFormat, Rewrite, RewriteError, UnreadableBatch,
-};
+use super::format::{Judged, KeyedRecord, RecordFormat, Rewrite, RewriteError, UnreadableBatch};
 use crate::log::frame::FrameHeader;
 
 /// Bytes that one batch may decompress to. It was within the limit of its append, which is lower.

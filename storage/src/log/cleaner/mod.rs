@@ -25,9 +25,7 @@ mod tests;
 mod window;
 
 pub use backlog::{Backlog, CompactionConfig};
-pub use format::{
-    Fate, Judged, KeyedRecord, RecordFormat, Rewrite, RewriteError, UnreadableBatch,
-};
+pub use format::{Fate, Judged, KeyedRecord, RecordFormat, Rewrite, RewriteError, UnreadableBatch};
 pub use kafka::KafkaFormat;
 pub use offset_map::OffsetMap;
 pub use round::{CleanError, Cleaned, Round};

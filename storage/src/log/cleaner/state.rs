@@ -22,7 +22,7 @@ const MAGIC: [u8; 8] = *b"VLTCLEAN";
 const VERSION: u32 = 1;
 const LENGTH: usize = 24;
 
-/// The cleaner's memory of one log; whoever holds its lock cleans the log.
+/// The cleaner's memory of one log.
 #[derive(Debug, Default)]
 pub(in crate::log) struct CleanState {
     first_dirty: Option<Offset>,

@@ -97,10 +97,14 @@ impl Window {
         &self.arena[frame.extra.clone()]
     }
 
-    /// The records of a frame, each with the newest offset of its key.
-    pub(super) fn records(&self, frame: &Held) -> (&[KeyedRecord], &[Option<Offset>]) {
-        let range = frame.records.clone();
-        (&self.records[range.clone()], &self.newest[range])
+    /// The records of a frame.
+    pub(super) fn records(&self, frame: &Held) -> &[KeyedRecord] {
+        &self.records[frame.records.clone()]
+    }
+
+    /// The newest offset of the key of each of them, as [`Window::ask`] found it.
+    pub(super) fn newest(&self, frame: &Held) -> &[Option<Offset>] {
+        &self.newest[frame.records.clone()]
     }
 
     pub(super) fn key(&self, record: &KeyedRecord) -> Option<&[u8]> {
