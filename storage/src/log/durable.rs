@@ -101,12 +101,6 @@ impl Log {
     /// Takes no more appends and writes nothing any more: the log is about to be deleted.
     pub fn abandon(&self) {
         self.go_offline(OfflineCause::Closed);
-        self.wait_for_cleaner();
-    }
-
-    /// The log is offline, so a round of the cleaner ends soon, and none begins.
-    fn wait_for_cleaner(&self) {
-        drop(self.cleaning.lock());
     }
 
     /// Syncs, writes a checkpoint where something changed since the last one, and takes no more
@@ -114,7 +108,8 @@ impl Log {
     pub fn close(&self) -> Result<(), LogError> {
         let closed = self.checkpoint_if_changed();
         self.go_offline(OfflineCause::Closed);
-        self.wait_for_cleaner();
+        // A round of the cleaner that sees this ends soon.
+        drop(self.cleaning.lock());
         closed
     }
 

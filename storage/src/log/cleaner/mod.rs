@@ -13,9 +13,11 @@
 
 mod backlog;
 mod format;
+mod frames;
 mod kafka;
 mod offset_map;
 mod output;
+mod rewrite;
 mod round;
 mod state;
 mod successors;

@@ -10,7 +10,8 @@ use std::hash::{DefaultHasher, Hasher};
 use protocol::ids::Offset;
 
 use super::format::RecordFormat;
-use super::round::{CleanError, scan_frames};
+use super::frames::scan_frames;
+use super::round::CleanError;
 use super::successors::{Successors, SuccessorsError};
 use super::window::Window;
 use crate::log::log::Log;
@@ -64,32 +65,25 @@ impl OffsetMap {
         let mut map = OffsetMap::new(bytes, [randomness.next_u64(), randomness.next_u64()]);
         map.known_end = from;
         let mut window = Window::default();
-        let whole =
-            scan_frames(
-                log,
-                from,
-                end,
-                pace,
-                &mut |segment, header, position, batch| {
-                    window.take(header, position, batch, format).map_err(
-                        CleanError::unreadable(segment, position, header.base_offset),
-                    )?;
-                    let held = &window.frames()[0];
-                    let fits = window
-                        .records(held)
-                        .iter()
-                        .filter(|record| record.offset >= from)
-                        .all(|record| {
-                            let key = window.key(record);
-                            key.is_none_or(|key| map.put(key, record.offset))
-                        });
-                    window.clear();
-                    if fits {
-                        map.known_end = header.last_offset.next();
-                    }
-                    Ok(fits)
-                },
-            )?;
+        let whole = scan_frames(log, from, end, pace, &mut |at| {
+            let unreadable = CleanError::unreadable(at.segment, at.position, at.header.base_offset);
+            window
+                .take(at.header, at.position, at.batch, format)
+                .map_err(unreadable)?;
+            let fits = window
+                .records(&window.frames()[0])
+                .iter()
+                .filter(|record| record.offset >= from)
+                .all(|record| {
+                    let key = window.key(record);
+                    key.is_none_or(|key| map.put(key, record.offset))
+                });
+            window.clear();
+            if fits {
+                map.known_end = at.header.last_offset.next();
+            }
+            Ok(fits)
+        })?;
         if whole {
             // Nothing is in the gap behind the last frame.
             map.known_end = map.known_end.max(end);

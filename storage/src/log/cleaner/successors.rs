@@ -12,8 +12,11 @@ use protocol::ids::Offset;
 /// *Invariant*: answers never decrease, but for [`Successors::forget`]. A key that is not known has
 /// no answer, and its records stay.
 pub trait Successors: Send + Sync {
-    /// Offset below which every record is in the answers. The cleaner touches nothing at or above
-    /// it: a tombstone goes only in a round in which all older records of its key could go.
+    /// Offset below which every record is in the answers, and will not be asked of the log again:
+    /// not after a crash, and not by whoever starts from a snapshot. The cleaner judges nothing at
+    /// or above it. An index in memory that is rebuilt from the whole log may name its applied
+    /// offset; one that was flushed up to somewhere names that, because a tombstone that it had
+    /// applied and not flushed would be gone from the log when it comes back.
     fn known_end(&self) -> Result<Offset, SuccessorsError>;
 
     /// Clears `found` and pushes for each key the offset of its newest record, a tombstone

@@ -38,6 +38,7 @@ enum Step {
     Put(u8, Vec<(u8, bool)>),
     Roll,
     Clean,
+    Checkpoint,
     /// A round during which the power goes after so many changes, or the process is killed.
     Crash(u64, Option<u64>, bool),
     Wait,
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(style, records)| Step::Put(style, records)),
         2 => Just(Step::Roll),
         1 => Just(Step::Clean),
+        1 => Just(Step::Checkpoint),
         2 => (0u64..24, proptest::option::of(any::<u64>()), any::<bool>())
             .prop_map(|(after, seed, lose)| Step::Crash(after, seed, lose)),
         1 => Just(Step::Wait),
@@ -98,6 +100,7 @@ fn run(steps: Vec<Step>, seed: u64) {
                 index.follow(&log);
                 clean_with(&log, &index).unwrap();
             }
+            Step::Checkpoint => log.checkpoint().unwrap(),
             Step::Wait => simulation.clock.advance(Duration::from_secs(2000)),
             Step::Crash(after, seed, lose_checkpoint) => {
                 index.follow(&log);

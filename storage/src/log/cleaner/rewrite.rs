@@ -1,0 +1,336 @@
+//! Writing what stays of some segments into a new one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use protocol::ids::Offset;
+
+use super::format::{Fate, Judged, KeyedRecord, Rewrite, RewriteError};
+use super::frames::{copy_before, next_frame, scanner};
+use super::output::Output;
+use super::round::{CleanError, Cleaned, Group, Round};
+use super::successors::{Successors, SuccessorsError};
+use super::window::{Held, Window};
+use crate::log::error::LogError;
+use crate::log::frame::FrameHeader;
+use crate::log::log::Log;
+use crate::log::producers::ProducerKey;
+use crate::log::recovery::fresh_header;
+use crate::log::segment::{Segment, SegmentHeader};
+
+/// Keys of removed tombstones that are held until their segment is in place. More tombstones than
+/// fit wait for the next round, so that memory is bounded.
+const FORGOTTEN_BYTES_MAX: usize = 4 << 20;
+
+/// Keys and offsets of tombstones that are gone from the segment that is being written.
+#[derive(Default)]
+struct Forgotten {
+    keys: Vec<u8>,
+    ends: Vec<(usize, Offset)>,
+}
+
+impl Forgotten {
+    fn has_room(&self) -> bool {
+        self.keys.len() + self.ends.len() * size_of::<(usize, Offset)>() < FORGOTTEN_BYTES_MAX
+    }
+
+    fn note(&mut self, key: &[u8], offset: Offset) {
+        self.keys.extend_from_slice(key);
+        self.ends.push((self.keys.len(), offset));
+    }
+
+    fn tell(&mut self, successors: &dyn Successors) -> Result<(), SuccessorsError> {
+        let mut start = 0;
+        let mut gone: Vec<(&[u8], Offset)> = Vec::with_capacity(self.ends.len());
+        for (end, offset) in &self.ends {
+            gone.push((&self.keys[start..*end], *offset));
+            start = *end;
+        }
+        if !gone.is_empty() {
+            successors.forget(&gone)?;
+        }
+        drop(gone);
+        self.keys.clear();
+        self.ends.clear();
+        Ok(())
+    }
+}
+
+/// A round that is under way.
+pub(super) struct Cleaning<'l, 'r> {
+    log: &'l Log,
+    round: Round<'r>,
+    /// Records at or above it are not judged.
+    known_end: Offset,
+    last_frame_end: Offset,
+    newest_of_producers: HashMap<ProducerKey, Offset>,
+    now_ms: i64,
+    pub(super) done: Cleaned,
+    window: Window,
+    forgotten: Forgotten,
+    fates: Vec<Fate>,
+}
+
+impl<'l, 'r> Cleaning<'l, 'r> {
+    /// Nothing is cleaned yet. The last frame of the range ends before `last_frame_end`.
+    pub(super) fn new(
+        log: &'l Log,
+        round: Round<'r>,
+        known_end: Offset,
+        last_frame_end: Offset,
+    ) -> Self {
+        let producers = log.producers().into_iter();
+        Cleaning {
+            log,
+            known_end,
+            last_frame_end,
+            newest_of_producers: producers
+                .map(|(key, entry)| (key, entry.last().base_offset))
+                .collect(),
+            now_ms: log.context.env.clock.wall_ms(),
+            round,
+            done: Cleaned {
+                complete: true,
+                ..Cleaned::default()
+            },
+            window: Window::default(),
+            forgotten: Forgotten::default(),
+            fates: Vec::new(),
+        }
+    }
+
+    /// Cleans a group. False when the round shall end.
+    pub(super) fn group(&mut self, group: &Group) -> Result<bool, CleanError> {
+        let before = self.done;
+        let mut output = None;
+        let walked = self.walk_group(group, &mut output);
+        let going_on = match walked {
+            Ok(true) => true,
+            stopped => {
+                self.window.clear();
+                if let Some(output) = output {
+                    output.discard();
+                }
+                return stopped;
+            }
+        };
+        for segment in &group.segments {
+            self.done.segments_read += 1;
+            self.done.bytes_read += segment.length();
+        }
+        self.done.segments_left += 1;
+        let Some(mut output) = output else {
+            // A single segment that had not to change.
+            self.done.bytes_left += group.segments[0].length();
+            return Ok(going_on);
+        };
+        if let Err(error) = output.finish() {
+            output.discard();
+            return Err(error.into());
+        }
+        let length = output.length();
+        if !self.log.swap(&group.segments, output)? {
+            self.done = before;
+            return Ok(false);
+        }
+        self.done.bytes_left += length;
+        self.done.bytes_written += length;
+        self.forgotten.tell(self.round.successors)?;
+        Ok(going_on)
+    }
+
+    fn walk_group(
+        &mut self,
+        group: &Group,
+        output: &mut Option<Output>,
+    ) -> Result<bool, CleanError> {
+        let header = SegmentHeader {
+            cleaned_to: Some(group.end),
+            ..fresh_header(&self.log.context, self.log.id, group.segments[0].base())
+        };
+        if group.segments.len() > 1 {
+            *output = Some(Output::create(&self.log.place, header)?);
+        }
+        for segment in &group.segments {
+            let mut scanner = scanner(segment)?;
+            loop {
+                let Some((frame, position)) = next_frame(segment, &mut scanner)? else {
+                    break;
+                };
+                self.window
+                    .take(frame, position, scanner.batch(), self.round.format)
+                    .map_err(CleanError::unreadable(segment, position, frame.base_offset))?;
+                if self.window.is_full() && !self.judge_window(segment, header, output)? {
+                    return Ok(false);
+                }
+            }
+            if !self.judge_window(segment, header, output)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Judges the frames of the window and writes what stays of them. False when the round shall
+    /// end.
+    fn judge_window(
+        &mut self,
+        segment: &Arc<Segment>,
+        header: SegmentHeader,
+        output: &mut Option<Output>,
+    ) -> Result<bool, CleanError> {
+        if self.log.offline_cause().is_some() {
+            return Ok(false);
+        }
+        let mut window = std::mem::take(&mut self.window);
+        window.ask(self.round.successors)?;
+        // After the question: whatever the answers name is below it, or stays for now.
+        let limit = self.log.clean_limit();
+        let log_start = self.log.watermarks().log_start;
+        let failed = LogError::io;
+        let written_before = output.as_ref().map_or(0, Output::length);
+        let mut read = 0;
+        for frame in window.frames() {
+            read += frame.header.frame_length() as u64;
+            let what = self.judge_frame(&window, frame, limit, log_start);
+            if output.is_none() {
+                if matches!(what, Outcome::Same) {
+                    continue;
+                }
+                // The first frame that changes: those before it are taken over as they are.
+                let mut begun = Output::create(&self.log.place, header)?;
+                let copied = copy_before(segment, frame.position, &mut begun);
+                *output = Some(begun);
+                copied?;
+            }
+            let Some(output) = output.as_mut() else {
+                continue;
+            };
+            let path = output.path.clone();
+            let batch = window.batch(frame);
+            match what {
+                Outcome::Same => output
+                    .add(&frame.header, batch)
+                    .map_err(failed("cannot write", &path))?,
+                Outcome::Gone => {}
+                Outcome::Rewritten { new_horizon } => {
+                    let rewrite = Rewrite {
+                        header: &frame.header,
+                        batch,
+                        extra: window.extra(frame),
+                        records: window.records(frame),
+                        judged: Judged {
+                            fates: &self.fates,
+                            new_horizon,
+                        },
+                    };
+                    let mut write = |header: &FrameHeader, batch: &[u8]| output.add(header, batch);
+                    match self.round.format.rewrite(rewrite, &mut write) {
+                        Ok(()) => {}
+                        Err(RewriteError::Io(error)) => {
+                            return Err(failed("cannot write", &path)(error).into());
+                        }
+                        Err(RewriteError::Unreadable(error)) => {
+                            let at = (frame.position, frame.header.base_offset);
+                            return Err(CleanError::unreadable(segment, at.0, at.1)(error));
+                        }
+                    }
+                }
+            }
+        }
+        window.clear();
+        self.window = window;
+        let written = output.as_ref().map_or(0, Output::length) - written_before;
+        Ok((self.round.pace)(read + written))
+    }
+
+    fn judge_frame(
+        &mut self,
+        window: &Window,
+        frame: &Held,
+        limit: Offset,
+        log_start: Offset,
+    ) -> Outcome {
+        let header = &frame.header;
+        if header.control {
+            return Outcome::Same;
+        }
+        let (records, newest) = (window.records(frame), window.newest(frame));
+        let horizon = self
+            .round
+            .format
+            .delete_horizon(header, window.batch(frame));
+        let expired = horizon.is_some_and(|horizon| self.now_ms >= horizon);
+        self.fates.clear();
+        let mut tombstones_stay = false;
+        for (record, newest) in records.iter().zip(newest) {
+            let fate = self.judge(window, record, *newest, limit, log_start, expired);
+            tombstones_stay |= record.tombstone && fate.stays();
+            self.fates.push(fate);
+        }
+        let left = self.fates.iter().filter(|fate| fate.stays()).count();
+        self.done.records_read += records.len() as u64;
+        self.done.records_left += left as u64;
+        let judged = Judged {
+            fates: &self.fates,
+            new_horizon: (tombstones_stay && horizon.is_none())
+                .then(|| self.now_ms.saturating_add(self.round.delete_retention_ms)),
+        };
+        if left == 0 && !self.must_stay(header) {
+            return Outcome::Gone;
+        }
+        let changes = left < records.len();
+        if changes || self.round.format.must_rewrite(header, records, &judged) {
+            return Outcome::Rewritten {
+                new_horizon: judged.new_horizon,
+            };
+        }
+        Outcome::Same
+    }
+
+    fn judge(
+        &mut self,
+        window: &Window,
+        record: &KeyedRecord,
+        newest: Option<Offset>,
+        limit: Offset,
+        log_start: Offset,
+        expired: bool,
+    ) -> Fate {
+        if record.offset < log_start {
+            return Fate::Gone;
+        }
+        if record.offset >= self.known_end {
+            return Fate::Undecided;
+        }
+        let Some(key) = window.key(record) else {
+            return Fate::Gone;
+        };
+        match newest {
+            Some(newest) if newest > record.offset && newest < limit => Fate::Gone,
+            Some(newest) if newest > record.offset => Fate::Undecided,
+            _ if record.tombstone && expired && self.forgotten.has_room() => {
+                self.forgotten.note(key, record.offset);
+                self.done.tombstones_removed += 1;
+                Fate::Gone
+            }
+            _ => Fate::Newest,
+        }
+    }
+
+    /// True when the frame stays though none of its records does: it is the newest of its producer,
+    /// or the last one of the range.
+    fn must_stay(&self, header: &FrameHeader) -> bool {
+        let of_producer = header.source.as_ref().is_some_and(|source| {
+            self.newest_of_producers.get(&ProducerKey::of(source)) == Some(&header.base_offset)
+        });
+        of_producer || header.last_offset.next() >= self.last_frame_end
+    }
+}
+
+/// What becomes of a frame.
+enum Outcome {
+    Same,
+    Rewritten { new_horizon: Option<i64> },
+    Gone,
+}
