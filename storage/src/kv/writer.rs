@@ -12,7 +12,7 @@ use protocol::batch::UnassignedBatch;
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::kv_batch::KvBatch;
 use protocol::fluss::value::{ValueError, ValueLayout};
-use protocol::ids::{BucketId, Offset};
+use protocol::ids::{BucketId, LeaderEpoch, Offset};
 use thiserror::Error;
 
 use super::auto_increment::{AutoIncrement, IdSource, NoIds};
@@ -228,11 +228,16 @@ impl BucketWriter {
     }
 
     /// Brings the index up to `end`: all changes of lower offsets, which the log must have durably
-    /// enough for readers to see. Blocks.
+    /// enough for readers to see. `epoch` is that of the last of them. Blocks.
     ///
     /// # Errors
     /// The index has none of them, and they stay in the buffer.
-    pub fn apply(&mut self, end: Offset, index: &dyn Index) -> Result<(), IndexError> {
+    pub fn apply(
+        &mut self,
+        end: Offset,
+        epoch: Option<LeaderEpoch>,
+        index: &dyn Index,
+    ) -> Result<(), IndexError> {
         let before = index.state();
         if end <= before.applied {
             return Ok(());
@@ -247,6 +252,7 @@ impl BucketWriter {
         })?;
         changes.commit(IndexState {
             applied: end,
+            epoch,
             row_count: before.row_count.map(|rows| rows + applied.row_delta),
         })?;
         self.buffer.remove_below(end);
@@ -371,14 +377,21 @@ mod tests {
         assert_eq!(bucket.looked_up(), 1);
         bucket.writer.place(first.id, Offset::new(0));
         bucket.writer.place(second.id, Offset::new(4));
-        bucket.writer.apply(Offset::new(7), &bucket.index).unwrap();
+        bucket
+            .writer
+            .apply(Offset::new(7), None, &bucket.index)
+            .unwrap();
         let state = IndexState {
             applied: Offset::new(7),
+            epoch: None,
             row_count: Some(3),
         };
         assert_eq!(bucket.index.state(), state);
         // What was applied already changes nothing.
-        bucket.writer.apply(Offset::new(5), &bucket.index).unwrap();
+        bucket
+            .writer
+            .apply(Offset::new(5), None, &bucket.index)
+            .unwrap();
         assert_eq!(bucket.index.state(), state);
     }
 

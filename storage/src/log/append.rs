@@ -247,7 +247,7 @@ impl Log {
         let end = last.last_offset.next();
         self.log_end.store(end.value(), Ordering::Release);
         if self.config.read().flush_mode == FlushMode::PageCache {
-            self.move_high_watermark(end);
+            self.promise(end);
         }
     }
 

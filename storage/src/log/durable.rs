@@ -134,7 +134,7 @@ impl Log {
         metrics::histogram!("kafka_log_flush_time_seconds").record(took.as_secs_f64());
         self.synced_end
             .fetch_max(captured.end.value(), Ordering::AcqRel);
-        self.move_high_watermark(captured.end);
+        self.promise(captured.end);
         Ok(captured)
     }
 

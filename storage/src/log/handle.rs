@@ -85,8 +85,11 @@ struct Queue {
     scheduled: bool,
 }
 
+/// What became of an append.
+pub type AppendResult = Result<Appended, AppendError>;
+
 /// The answer of an append, to be awaited.
-pub type AppendTicket = oneshot::Receiver<Result<Appended, AppendError>>;
+pub type AppendTicket = oneshot::Receiver<AppendResult>;
 
 impl LogHandle {
     /// Opens or makes the log in `directory`. Waits for the disk.
@@ -144,6 +147,36 @@ impl LogHandle {
             self.inner.threads.lanes.run(move || inner.run_lane());
         }
         ticket
+    }
+
+    /// Appends on this thread, which may wait for the disk, and answers `answer` as
+    /// [`LogHandle::append`] does. For the one writer of a log whose appends do not queue; it calls
+    /// [`LogHandle::appended_here`] after one or several.
+    ///
+    /// # Errors
+    /// What `answer` is told as well.
+    pub fn append_here(&self, append: Append, until: Until, answer: AppendAnswer) -> AppendResult {
+        let appended = self
+            .log()
+            .append_group(std::slice::from_ref(&append))
+            .pop()
+            .expect("an append has a result");
+        self.inner.answer(appended.clone(), until, answer);
+        appended
+    }
+
+    /// Answers for a batch that the log had before, as [`LogHandle::append`] does.
+    pub fn answer_known(&self, known: Appended, until: Until, answer: AppendAnswer) {
+        self.inner.answer(Ok(known), until, answer);
+    }
+
+    /// Has what was appended here synced, and a checkpoint written when it is due; where recovery
+    /// would have to read too much, waits for that.
+    pub fn appended_here(&self) {
+        self.inner.sync_if_needed();
+        if self.log().must_wait_for_checkpoint() {
+            self.inner.write_checkpoint();
+        }
     }
 
     /// Registers a fetch to be woken when there is something new. Look for data after this: what
@@ -251,12 +284,12 @@ impl Inner {
 
     fn sync_if_needed(self: &Arc<Self>) {
         let config = self.log.config();
-        let w = self.log.watermarks();
-        if config.flush_mode == FlushMode::Fsync && w.high_watermark < w.log_end {
+        let promised = self.log.promised_end();
+        if config.flush_mode == FlushMode::Fsync && promised < self.log.watermarks().log_end {
             self.sync_soon();
         } else {
             // The watermark may have passed an append between its look and its wait.
-            self.log.move_high_watermark(w.high_watermark);
+            self.log.promise(promised);
         }
         if self.log.checkpoint_is_due() {
             self.checkpoint_soon();

@@ -21,6 +21,7 @@ use super::error::{AppendError, LogError, OfflineCause};
 use super::producers::{ProducerEntry, ProducerKey, Producers};
 use super::recovery::{self, Recovered, Unsettled};
 use super::segment::{OpenFiles, Segment, SegmentPlace};
+use super::visible::VisibleEnd;
 use super::watermark::Waiters;
 use crate::buffers::BufferPool;
 use crate::clock::CommitClock;
@@ -105,7 +106,7 @@ pub struct Log {
     pub(super) log_start: AtomicI64,
     /// The start that the next checkpoint makes durable; not below `log_start`.
     pub(super) log_start_wanted: AtomicI64,
-    pub(super) high_watermark: AtomicI64,
+    pub(super) visible: VisibleEnd,
     pub(super) log_end: AtomicI64,
     pub(super) synced_end: AtomicI64,
     /// What recovery found that no sync is known to cover; the next sync writes it again.
@@ -208,7 +209,7 @@ impl Log {
             epochs: RwLock::new(recovered.epochs),
             log_start: AtomicI64::new(recovered.log_start.value()),
             log_start_wanted: AtomicI64::new(recovered.log_start.value()),
-            high_watermark: AtomicI64::new(high_watermark.value()),
+            visible: VisibleEnd::new(high_watermark),
             log_end: AtomicI64::new(log_end.value()),
             synced_end: AtomicI64::new(synced_end.value()),
             unsettled: Mutex::new(unsettled),
@@ -286,7 +287,7 @@ impl Log {
         *self.config.write() = Arc::new(config);
         // A change of flush mode may let the watermark move.
         if self.config().flush_mode == FlushMode::PageCache {
-            self.move_high_watermark(Offset::new(self.log_end.load(Ordering::Acquire)));
+            self.promise(Offset::new(self.log_end.load(Ordering::Acquire)));
         }
     }
 
@@ -299,7 +300,7 @@ impl Log {
     pub fn watermarks(&self) -> Watermarks {
         // The start is read first and the end last, so that they never cross.
         let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
-        let high_watermark = Offset::new(self.high_watermark.load(Ordering::Acquire));
+        let high_watermark = self.visible.high_watermark();
         let synced_end = Offset::new(self.synced_end.load(Ordering::Acquire));
         let log_end = Offset::new(self.log_end.load(Ordering::Acquire));
         Watermarks {
@@ -352,12 +353,6 @@ impl Log {
             config.kafka_producer_expiry_ms,
             config.fluss_writer_expiry_ms,
         );
-    }
-
-    pub(super) fn move_high_watermark(&self, end: Offset) {
-        self.high_watermark.fetch_max(end.value(), Ordering::AcqRel);
-        self.waiters
-            .moved_to(Offset::new(self.high_watermark.load(Ordering::Acquire)));
     }
 
     /// Stops writing to this log; reads go on. The first cause stays.

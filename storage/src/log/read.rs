@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use protocol::ids::Offset;
@@ -273,7 +272,7 @@ impl Log {
 
     /// Bytes of frames that no reader could tell apart from the log's end yet.
     pub fn has_data_from(&self, offset: Offset) -> bool {
-        offset.value() < self.high_watermark.load(Ordering::Acquire)
+        offset < self.visible.high_watermark()
     }
 }
 

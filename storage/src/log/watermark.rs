@@ -12,7 +12,7 @@ use super::error::AppendError;
 use super::log::Appended;
 
 /// Where the answer of an append goes.
-pub(super) type AppendAnswer = oneshot::Sender<Result<Appended, AppendError>>;
+pub type AppendAnswer = oneshot::Sender<Result<Appended, AppendError>>;
 
 /// Wakes one fetch that may wait on several logs at once.
 #[derive(Debug, Default)]

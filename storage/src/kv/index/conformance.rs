@@ -2,13 +2,35 @@
 
 use std::ops::ControlFlow;
 
-use protocol::ids::Offset;
+use protocol::ids::{LeaderEpoch, Offset};
 
-use super::{FoundRows, Index, IndexState, Rebuild, check};
+use super::{FoundRows, Index, IndexState, LogEnds, Rebuild, check};
+
+/// A log without records of any epoch, but with offsets; or with records of one epoch.
+pub(crate) struct Ends {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) epoch: Option<i32>,
+}
+
+impl LogEnds for Ends {
+    fn log_start(&self) -> Offset {
+        Offset::new(self.start)
+    }
+
+    fn log_end(&self) -> Offset {
+        Offset::new(self.end)
+    }
+
+    fn epoch_at(&self, _: Offset) -> Option<LeaderEpoch> {
+        self.epoch.map(LeaderEpoch::new)
+    }
+}
 
 fn state(applied: i64, row_count: i64) -> IndexState {
     IndexState {
         applied: Offset::new(applied),
+        epoch: None,
         row_count: Some(row_count),
     }
 }
@@ -113,15 +135,31 @@ pub(crate) fn run(index: &dyn Index) {
 #[test]
 fn an_index_is_replayed_where_the_log_still_has_what_it_lacks() {
     let at = |applied| state(applied, 0);
-    let (start, end) = (Offset::new(10), Offset::new(20));
-    assert_eq!(check(at(10), start, end), Ok(()));
-    assert_eq!(check(at(20), start, end), Ok(()));
+    let log = |epoch| Ends {
+        start: 10,
+        end: 20,
+        epoch,
+    };
+    assert_eq!(check(at(10), &log(None)), Ok(()));
+    assert_eq!(check(at(20), &log(None)), Ok(()));
     assert!(matches!(
-        check(at(9), start, end),
+        check(at(9), &log(None)),
         Err(Rebuild::Behind { .. })
     ));
     assert!(matches!(
-        check(at(21), start, end),
+        check(at(21), &log(None)),
         Err(Rebuild::Ahead { .. })
     ));
+    // The tail was lost, and others came in its place.
+    assert!(matches!(
+        check(at(20), &log(Some(4))),
+        Err(Rebuild::Diverged { .. })
+    ));
+    let of_epoch = |epoch| IndexState {
+        epoch: Some(LeaderEpoch::new(epoch)),
+        ..at(20)
+    };
+    assert_eq!(check(of_epoch(4), &log(Some(4))), Ok(()));
+    assert!(check(of_epoch(3), &log(Some(4))).is_err());
+    assert!(check(of_epoch(3), &log(None)).is_err());
 }

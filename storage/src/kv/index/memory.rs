@@ -40,6 +40,7 @@ impl MemoryIndex {
             rows: Arc::new(Rows::new()),
             state: IndexState {
                 applied: Offset::ZERO,
+                epoch: None,
                 row_count: counts_rows.then_some(0),
             },
         };
@@ -178,6 +179,7 @@ mod tests {
             batch.put(&[i], &[i]);
             let state = IndexState {
                 applied: Offset::new(i64::from(i)),
+                epoch: None,
                 row_count: None,
             };
             batch.commit(state).unwrap();

@@ -16,8 +16,10 @@ pub use found::FoundRows;
 
 use std::ops::ControlFlow;
 
-use protocol::ids::Offset;
+use protocol::ids::{LeaderEpoch, Offset};
 use thiserror::Error;
+
+use crate::log::Log;
 
 /// Why the index does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -36,6 +38,9 @@ pub enum IndexError {
 pub struct IndexState {
     /// It has the changes of all offsets below this one.
     pub applied: Offset,
+    /// The epoch under which the last of them was appended; none without any. A log that lost its
+    /// tail and grew again has another one there.
+    pub epoch: Option<LeaderEpoch>,
     /// Its rows; none for tables that do not count them (changelog image WAL).
     pub row_count: Option<i64>,
 }
@@ -99,24 +104,75 @@ pub enum Rebuild {
     /// The log lost what was not durable.
     #[error("the index has offsets below {applied}, the log ends at {log_end}")]
     Ahead { applied: Offset, log_end: Offset },
+    /// The log lost what was not durable, and got something else since.
+    #[error(
+        "the offsets below {applied} that the index has were appended under {indexed:?}, those of \
+         the log under {found:?}"
+    )]
+    Diverged {
+        applied: Offset,
+        indexed: Option<LeaderEpoch>,
+        found: Option<LeaderEpoch>,
+    },
     /// Retention or the cleaner removed what the index lacks.
     #[error("the index has offsets below {applied}, the log starts at {log_start}")]
     Behind { applied: Offset, log_start: Offset },
 }
 
-/// Whether an index that is this far can be brought up to a log of these offsets by a replay.
+/// What an index is judged by.
+pub trait LogEnds {
+    /// First offset of the log.
+    fn log_start(&self) -> Offset;
+
+    /// Offset after the last record that was appended.
+    fn log_end(&self) -> Offset;
+
+    /// The epoch under which the record at `offset` was appended, where that is still known.
+    fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch>;
+}
+
+impl LogEnds for Log {
+    fn log_start(&self) -> Offset {
+        self.watermarks().log_start
+    }
+
+    fn log_end(&self) -> Offset {
+        self.watermarks().log_end
+    }
+
+    fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        Log::epoch_at(self, offset)
+    }
+}
+
+/// The epoch that an index has which is brought up to `end`.
+pub fn epoch_below(log: &dyn LogEnds, end: Offset) -> Option<LeaderEpoch> {
+    (end > Offset::ZERO)
+        .then(|| log.epoch_at(end + -1))
+        .flatten()
+}
+
+/// Whether an index that is this far can be brought up to the log by a replay.
 ///
 /// # Errors
 /// It cannot; the index has to be made again.
-pub fn check(state: IndexState, log_start: Offset, log_end: Offset) -> Result<(), Rebuild> {
-    let applied = state.applied;
+pub fn check(state: IndexState, log: &dyn LogEnds) -> Result<(), Rebuild> {
+    let (applied, log_start, log_end) = (state.applied, log.log_start(), log.log_end());
     if applied > log_end {
-        Err(Rebuild::Ahead { applied, log_end })
-    } else if applied < log_start {
-        Err(Rebuild::Behind { applied, log_start })
-    } else {
-        Ok(())
+        return Err(Rebuild::Ahead { applied, log_end });
     }
+    if applied < log_start {
+        return Err(Rebuild::Behind { applied, log_start });
+    }
+    let (indexed, found) = (state.epoch, epoch_below(log, applied));
+    if indexed != found {
+        return Err(Rebuild::Diverged {
+            applied,
+            indexed,
+            found,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl<'i> Bucket<'i> {
         let applied = self.index().state().applied.value();
         let to = applied + (self.end - applied) * i64::from(part) / 255;
         let index = self.mortal.index();
-        self.writer.apply(Offset::new(to), index).unwrap();
+        self.writer.apply(Offset::new(to), None, index).unwrap();
     }
 
     pub(super) fn index(&self) -> &dyn Index {
@@ -246,6 +246,7 @@ impl<'i> Bucket<'i> {
         }
         let state = IndexState {
             applied: Offset::new(self.end),
+            epoch: None,
             row_count,
         };
         changes.commit(state).unwrap();

@@ -31,7 +31,7 @@ use rocksdb::{
 use thiserror::Error;
 
 use super::{
-    FoundRows, Index, IndexBatch, IndexError, IndexState, IndexView, Rebuild, Visit, check,
+    FoundRows, Index, IndexBatch, IndexError, IndexState, IndexView, LogEnds, Rebuild, Visit, check,
 };
 
 const ROWS: &str = "default";
@@ -74,15 +74,14 @@ pub struct RocksIndex {
 }
 
 impl RocksIndex {
-    /// Opens the index of a log with these offsets.
+    /// Opens the index of a log.
     ///
     /// # Errors
     /// There is none that a replay of the log would bring up to date.
     pub fn open(
         spec: &RocksSpec,
         shared: &RocksShared,
-        log_start: Offset,
-        log_end: Offset,
+        log: &dyn LogEnds,
     ) -> Result<Self, OpenError> {
         let db = open_db(spec, shared, false)?;
         let bytes = db.get_cf(ours(&db), STATE_KEY).map_err(error)?;
@@ -94,7 +93,7 @@ impl RocksIndex {
         if state.row_count.is_some() != spec.counts_rows {
             return Err(Rebuild::Foreign("rows are counted by one of both".to_owned()).into());
         }
-        check(state, log_start, log_end)?;
+        check(state, log)?;
         Ok(RocksIndex {
             db,
             identity,
@@ -103,7 +102,8 @@ impl RocksIndex {
         })
     }
 
-    /// Makes an empty index, in place of whatever the directory holds.
+    /// Makes an empty index of a log that starts at `applied`, in place of whatever the directory
+    /// holds.
     ///
     /// # Errors
     /// The disk refuses.
@@ -119,11 +119,13 @@ impl RocksIndex {
             in_domain: prefix::domain(&spec.prefix),
             state: Mutex::new(IndexState {
                 applied: Offset::ZERO,
+                epoch: None,
                 row_count: None,
             }),
         };
         let state = IndexState {
             applied,
+            epoch: None,
             row_count: spec.counts_rows.then_some(0),
         };
         index.start().commit(state)?;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use protocol::schema::TypeKind;
 use tempfile::TempDir;
 
-use super::super::conformance;
+use super::super::conformance::{self, Ends};
 use super::*;
 use crate::kv::model::{MortalIndex, scenario};
 
@@ -29,12 +29,21 @@ fn spec(directory: &Path) -> RocksSpec {
 }
 
 fn open(spec: &RocksSpec, shared: &RocksShared) -> Result<RocksIndex, OpenError> {
-    RocksIndex::open(spec, shared, Offset::ZERO, Offset::new(1000))
+    RocksIndex::open(spec, shared, &ends(0, 1000))
+}
+
+fn ends(start: i64, end: i64) -> Ends {
+    Ends {
+        start,
+        end,
+        epoch: None,
+    }
 }
 
 fn state(applied: i64, row_count: i64) -> IndexState {
     IndexState {
         applied: Offset::new(applied),
+        epoch: None,
         row_count: Some(row_count),
     }
 }
@@ -148,7 +157,7 @@ fn an_index_that_does_not_fit_asks_to_be_rebuilt() {
     let (shared, directory) = (shared(), TempDir::new().unwrap());
     let spec = spec(directory.path());
     let rebuild = |spec: &RocksSpec, start, end| {
-        let opened = RocksIndex::open(spec, &shared, Offset::new(start), Offset::new(end));
+        let opened = RocksIndex::open(spec, &shared, &ends(start, end));
         match opened {
             Err(OpenError::Rebuild(rebuild)) => rebuild,
             Err(other) => panic!("{other}"),
