@@ -79,6 +79,8 @@ pub struct FlussConfig {
     pub partitions_max: usize,
     /// Whether clients may create log tables.
     pub allow_create_log_tables: bool,
+    /// Whether clients may create primary-key tables.
+    pub allow_create_primary_key_tables: bool,
     /// How often partitions are created ahead and dropped.
     pub auto_partition_check_interval: Duration,
     /// Users of SASL/PLAIN.
@@ -251,6 +253,7 @@ impl Config {
             buckets_max: self.count("max.bucket.num"),
             partitions_max: self.count("max.partition.num"),
             allow_create_log_tables: self.boolean("allow.create.log.tables"),
+            allow_create_primary_key_tables: self.boolean("allow.create.kv.tables"),
             auto_partition_check_interval: self.duration("auto-partition.check.interval"),
             users: users(self.value("security.sasl.plain.credentials")).unwrap_or_default(),
         }

@@ -2,6 +2,7 @@
 //! in the background.
 
 mod opening;
+mod row_numbers;
 mod settings;
 
 use std::collections::HashMap;
@@ -19,7 +20,8 @@ use tokio::sync::Semaphore;
 use crate::config::{Config, TopicConfig};
 use settings::{log_config, shape_of};
 
-pub use settings::{overrides_of, settings_of};
+pub use row_numbers::RowNumbers;
+pub use settings::{is_upserted, overrides_of, settings_of};
 
 /// A bucket that is open: its tablet, and the table's settings as they were when it was looked up.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use protocol::fluss::options::{ArrowCompression, TableConfig};
 use protocol::raw::is_raw;
-use storage::catalog::{Origin, Table};
+use storage::catalog::{Origin, Table, TableKind};
 use storage::log::LogConfig;
 use storage::tablet::{ArrowCodec, Columnar, TableShape};
 
@@ -26,12 +26,22 @@ pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
 /// The settings of a table under Kafka's names.
 pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
     let overrides = overrides_of(table);
-    TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
+    let mut settings = TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
         // They were checked when they were set; an older version may have known other ones.
         tracing::warn!(table = %table.path, %error, "settings of a table do not hold, taking the defaults");
         TopicConfig::new(config, &BTreeMap::new())
             .expect("a topic without settings of its own has the broker's, which were checked")
-    })
+    });
+    if is_upserted(table) {
+        // The log is what the index is made from: rows would go with segments that retention cuts.
+        settings.deletes = false;
+    }
+    settings
+}
+
+/// True for a primary-key table that Fluss clients made: its log is a changelog.
+pub fn is_upserted(table: &Table) -> bool {
+    (table.origin, table.kind) == (Origin::Fluss, TableKind::PrimaryKey)
 }
 
 pub(super) fn log_config(config: &Config, settings: &TopicConfig, table: &Table) -> LogConfig {
@@ -75,6 +85,8 @@ pub(super) fn shape_of(table: &Table, settings: &TopicConfig) -> Arc<TableShape>
         },
         key_columns: if made_here {
             vec!["key".to_owned()]
+        } else if is_upserted(table) {
+            latest.schema.primary_key.clone()
         } else {
             table.bucket_keys.clone()
         },

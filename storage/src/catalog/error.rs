@@ -176,6 +176,18 @@ pub enum DropTableError {
     Write(#[from] WriteError),
 }
 
+/// Numbers for a table's rows were not handed out.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the variants say it")]
+pub enum TakeRowNumbersError {
+    #[error("unknown table {0}")]
+    Unknown(TableId),
+    #[error("the numbers of table {0} are used up")]
+    Exhausted(TableId),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
 /// A table partition was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreatePartitionError {

@@ -17,6 +17,7 @@ mod model;
 pub mod names;
 mod partitions;
 mod record;
+mod row_numbers;
 mod settings;
 pub mod store;
 mod tables;
@@ -24,11 +25,12 @@ mod tables;
 mod tests;
 mod view;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use protocol::ids::LeaderEpoch;
+use protocol::ids::{LeaderEpoch, TableId};
 use tokio::sync::watch;
 
 use crate::env::Env;
@@ -36,7 +38,7 @@ use counters::{Counter, Counters};
 pub use error::{
     AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
     CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, OpenCatalogError,
-    WriteError,
+    TakeRowNumbersError, WriteError,
 };
 pub use model::{
     Database, Dropped, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges,
@@ -84,6 +86,8 @@ struct Writer {
     counters: Counters,
     /// Producer ids that are reserved and not handed out.
     producer_ids: Range<i64>,
+    /// The first number that no row has, of tables that count their rows' numbers.
+    row_numbers: HashMap<TableId, i64>,
     /// Set by a failed commit: what the store holds is not known any more.
     is_offline: bool,
 }
@@ -105,6 +109,7 @@ impl Catalog {
         let Loaded {
             meta,
             counters,
+            row_numbers,
             mut view,
         } = Loaded::from_store(store.as_ref())?;
         let mut first_changes = Vec::new();
@@ -131,6 +136,7 @@ impl Catalog {
         let writer = Writer {
             counters,
             producer_ids: 0..0,
+            row_numbers,
             is_offline: false,
         };
         Ok(Catalog {
@@ -251,6 +257,7 @@ impl Catalog {
 struct Loaded {
     meta: Option<MetaRecord>,
     counters: Counters,
+    row_numbers: HashMap<TableId, i64>,
     view: CatalogView,
 }
 
@@ -267,6 +274,7 @@ impl Loaded {
             record::TABLE_PREFIX,
             record::PARTITION_PREFIX,
             record::DROPPED_PREFIX,
+            record::ROW_NUMBERS_PREFIX,
             record::SETTINGS_PREFIX,
         ] {
             for (key, value) in records.iter().filter(|(key, _)| key.starts_with(pass)) {
@@ -316,6 +324,13 @@ impl Loaded {
                 if !self.view.put_partition(&Arc::new(partition)) {
                     return Err("its table is missing".to_owned());
                 }
+            }
+            record::ROW_NUMBERS_PREFIX => {
+                let (table, next) = row_numbers::read(key, value)?;
+                if self.view.table(table).is_none() {
+                    return Err("its table is missing".to_owned());
+                }
+                self.row_numbers.insert(table, next);
             }
             record::SETTINGS_PREFIX => {
                 let scope = SettingScope::of_key(key).ok_or("no broker has this id")?;

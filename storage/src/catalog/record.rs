@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Keys: `meta`, `counter/<name>`, `database/<name>`, `table/<id>`, `partition/<id>`,
-//! `dropped/<table>` and `dropped/<table>/<partition>`, `settings/all` and `settings/<node>`. Fields
-//! are only ever added, with a default; a change of meaning is a new version. The page is
-//! `docs/formats/catalog.md`.
+//! `dropped/<table>` and `dropped/<table>/<partition>`, `row-numbers/<table>`, `settings/all` and
+//! `settings/<node>`. Fields are only ever added, with a default; a change of meaning is a new
+//! version. The page is `docs/formats/catalog.md`.
 
 use protocol::fluss::descriptor::{schema_from_json, schema_to_json};
 use protocol::ids::{SchemaId, TableId, TablePartitionId};
@@ -33,6 +33,7 @@ pub(super) const DATABASE_PREFIX: &str = "database/";
 pub(super) const TABLE_PREFIX: &str = "table/";
 pub(super) const PARTITION_PREFIX: &str = "partition/";
 pub(super) const DROPPED_PREFIX: &str = "dropped/";
+pub(super) const ROW_NUMBERS_PREFIX: &str = "row-numbers/";
 pub(super) const SETTINGS_PREFIX: &str = "settings/";
 
 /// What is set once, when the cluster is made.

@@ -14,7 +14,7 @@ use super::names::{self, RESERVED_TOPICS, SYSTEM_DATABASE, TablePath};
 use super::record::{self, DroppedRecord};
 use super::store::RecordChange;
 use super::view::CatalogView;
-use super::{Catalog, cluster_id};
+use super::{Catalog, cluster_id, row_numbers};
 
 /// Both names of a table that does not exist yet.
 struct Names {
@@ -242,6 +242,7 @@ impl Catalog {
         changes.push(RecordChange::Delete {
             key: record::table_key(table.id),
         });
+        changes.push(row_numbers::forget(table.id));
         view.remove_table(table);
     }
 

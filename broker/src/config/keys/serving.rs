@@ -65,6 +65,13 @@ pub(super) static KEYS: &[Key] = &[
     )
     .within(Section::Topics),
     fluss(
+        "allow.create.kv.tables",
+        Kind::Boolean,
+        Some("true"),
+        "Whether Fluss clients may create primary-key tables.",
+    )
+    .within(Section::Topics),
+    fluss(
         "max.bucket.num",
         int_from(1),
         Some("4096"),

@@ -1,7 +1,6 @@
 //! CREATE_TABLE (1005): defaults and checks of `protocol::fluss::options`, then the catalog.
 
 use protocol::fluss::descriptor::{TableDescriptor, check_table_name};
-use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{CreateTableRequest, CreateTableResponse};
 use protocol::fluss::options::{ClusterLimits, validate_create};
 use storage::catalog::{CreateTableError, NewName, NewTable, StringMap, TableKind};
@@ -21,7 +20,7 @@ pub fn limits(config: &Config) -> ClusterLimits {
         default_bucket_count: i32::try_from(fluss.buckets_default).unwrap_or(i32::MAX),
         bucket_count_max: i32::try_from(fluss.buckets_max).unwrap_or(i32::MAX),
         allow_log_tables: fluss.allow_create_log_tables,
-        allow_primary_key_tables: false,
+        allow_primary_key_tables: fluss.allow_create_primary_key_tables,
         ..ClusterLimits::default()
     }
 }
@@ -34,11 +33,6 @@ pub async fn handle(
     let path = path_of(&request.table_path);
     check_table_name(&path.table)?;
     let mut described = TableDescriptor::from_json(&request.table_json)?;
-    if described.has_primary_key() {
-        let text =
-            format!("table {path} has a primary key, and this version keeps log tables only");
-        return Err(Failure::new(ErrorCode::InvalidTable, text));
-    }
     described.custom_properties.remove(TOPIC_PROPERTY);
     let described = validate_create(described, &limits(&context.broker().config()))?;
     let new = new_table(NewName::Path(path.clone()), described);

@@ -23,7 +23,7 @@ use crate::kafka::error;
 use crate::kafka::topics::TopicRef;
 use crate::kafka::wire::Context;
 use crate::memory::{Unpacked, Unpacking};
-use crate::tablets::OpenBucket;
+use crate::tablets::{OpenBucket, is_upserted};
 
 /// Batches above this size that are compressed are validated off the connection threads.
 const INLINE_BYTES_MAX: usize = 32 << 10;
@@ -171,11 +171,15 @@ async fn queue(
             .map_err(|e| error::of_tablet(&e))?,
     };
     let shape = bucket.tablet.shape();
-    if !shape.raw {
+    if !shape.raw || is_upserted(&topic.table) {
+        let what = match is_upserted(&topic.table) {
+            true => "primary-key",
+            false => "typed",
+        };
         return Err(Refusal {
             error: ResponseError::InvalidRecord,
             message: Some(format!(
-                "topic {} is the typed table {}: write it with a Fluss client",
+                "topic {} is the {what} table {}: write it with a Fluss client",
                 topic.topic().name,
                 topic.table.path
             )),

@@ -58,6 +58,32 @@ fn everything_survives_a_restart_as_it_was() {
 }
 
 #[test]
+fn row_numbers_are_handed_out_once_over_restarts_and_go_with_their_table() {
+    let world = World::new();
+    let mut catalog = world.open();
+    let table = catalog.create_table(topic("numbered")).unwrap().id;
+    let other = catalog.create_table(topic("other")).unwrap().id;
+    assert_eq!(catalog.take_row_numbers(other, 7).unwrap(), 0);
+    let mut next = 0;
+    for count in [1, 100_000, 3] {
+        assert_eq!(catalog.take_row_numbers(table, count).unwrap(), next);
+        next += count;
+        catalog = world.reopen(catalog);
+    }
+    assert_eq!(
+        catalog.take_row_numbers(table, i64::MAX - next).unwrap(),
+        next
+    );
+    let used_up = catalog.take_row_numbers(table, 1);
+    assert!(matches!(used_up, Err(TakeRowNumbersError::Exhausted(id)) if id == table));
+    catalog.drop_table(table).unwrap();
+    let catalog = world.reopen(catalog);
+    let gone = catalog.take_row_numbers(table, 1);
+    assert!(matches!(gone, Err(TakeRowNumbersError::Unknown(id)) if id == table));
+    assert_eq!(catalog.take_row_numbers(other, 1).unwrap(), 7);
+}
+
+#[test]
 fn epochs_ids_and_the_commit_time_floor_never_go_back() {
     let world = World::new();
     let mut catalog = world.open();
