@@ -10,7 +10,7 @@
 
 use protocol::batch::BatchFormat;
 use protocol::columnar::{ChangeTypes, DecodeError, Decoder, row_at};
-use protocol::fluss::batch::{ChangeType, LogBatch};
+use protocol::fluss::batch::{BatchError, ChangeType, LogBatch};
 use protocol::fluss::key::{KeyEncoder, KeyError};
 use protocol::fluss::options::KvFormat;
 use protocol::fluss::value::Value;
@@ -31,6 +31,8 @@ pub enum ReplayError {
     Schema(SchemaId),
     #[error("key column '{0}' is none of the table's")]
     KeyColumn(String),
+    #[error(transparent)]
+    Header(#[from] BatchError),
     #[error("a changelog batch without change types")]
     AppendOnly,
     #[error("a changelog batch does not decode")]

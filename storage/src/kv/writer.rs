@@ -291,6 +291,14 @@ mod tests {
             self.index.get_many(keys, found)
         }
 
+        fn get_many_cached(
+            &self,
+            keys: &[&[u8]],
+            found: &mut FoundRows,
+        ) -> Result<bool, IndexError> {
+            self.get_many(keys, found).map(|()| true)
+        }
+
         fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
             self.index.scan_prefix(prefix, visit)
         }

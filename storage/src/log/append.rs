@@ -137,14 +137,9 @@ impl Log {
                 }
                 Ok(Verdict::Next) => None,
                 // One duplicate makes the whole append one, as in Fluss; Kafka sends one batch.
-                Ok(Verdict::Duplicate(known)) => Some(Ok(Planned::Duplicate(Appended {
-                    base_offset: known.base_offset,
-                    last_offset: known.last_offset,
-                    leader_epoch: self.epoch,
-                    commit_time: known.commit_time,
-                    log_start,
-                    duplicate: true,
-                }))),
+                Ok(Verdict::Duplicate(known)) => {
+                    Some(Ok(Planned::Duplicate(self.duplicate(&known))))
+                }
                 Err(error) => Some(Err(error)),
             };
             if let Some(answer) = refused {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use protocol::batch::UnassignedBatch;
+use protocol::batch::{SourceBlock, UnassignedBatch};
 use protocol::ids::{LeaderEpoch, Offset, TabletId};
 
 use super::cleaner::CleanState;
@@ -18,7 +18,7 @@ use super::config::{FlushMode, LogConfig};
 use super::debt::{LogDebt, RecoveryDebt};
 use super::epochs::EpochHistory;
 use super::error::{AppendError, LogError, OfflineCause};
-use super::producers::{ProducerEntry, ProducerKey, Producers};
+use super::producers::{ProducerEntry, ProducerKey, Producers, RememberedBatch, Verdict};
 use super::recovery::{self, Recovered, Unsettled};
 use super::segment::{OpenFiles, Segment, SegmentPlace};
 use super::visible::VisibleEnd;
@@ -344,6 +344,29 @@ impl Log {
         self.tail.lock().producers.entries()
     }
 
+    /// What an append of this source would find: nothing, or that the log has it already.
+    ///
+    /// # Errors
+    /// It would be refused.
+    pub fn judge(&self, source: &SourceBlock) -> Result<Option<Appended>, AppendError> {
+        match self.tail.lock().producers.judge(source)? {
+            Verdict::Next => Ok(None),
+            Verdict::Duplicate(known) => Ok(Some(self.duplicate(&known))),
+        }
+    }
+
+    /// The answer for a batch that the log has already.
+    pub(super) fn duplicate(&self, known: &RememberedBatch) -> Appended {
+        Appended {
+            base_offset: known.base_offset,
+            last_offset: known.last_offset,
+            leader_epoch: self.epoch,
+            commit_time: known.commit_time,
+            log_start: Offset::new(self.log_start.load(Ordering::Acquire)),
+            duplicate: true,
+        }
+    }
+
     /// Forgets producers that wrote nothing for long.
     pub fn expire_producers(&self) {
         let config = self.config();
@@ -368,5 +391,7 @@ impl Log {
             tracing::error!(log = %self.id, %cause, "log goes offline");
         }
         self.waiters.fail(&AppendError::Offline(cause));
+        // Nothing will be promised any more.
+        self.tell_holder();
     }
 }

@@ -14,7 +14,7 @@ use protocol::ids::Offset;
 
 use super::log::Log;
 
-/// Told that the promised end has moved. Called on the thread that moved it: must not wait.
+/// Told that the promised end has moved, or that the log goes offline and it never will again. Called on the thread that moved it: must not wait.
 pub type OnPromise = Arc<dyn Fn() + Send + Sync>;
 
 /// The ends below which readers see.
@@ -56,12 +56,16 @@ impl Log {
         let visible = &self.visible;
         let before = visible.promised.fetch_max(end.value(), Ordering::AcqRel);
         if before < end.value() {
-            let holder = visible.holder.read().clone();
-            if let Some(on_promise) = holder {
-                on_promise();
-            }
+            self.tell_holder();
         }
         self.waiters.moved_to(visible.raise());
+    }
+
+    pub(super) fn tell_holder(&self) {
+        let holder = self.visible.holder.read().clone();
+        if let Some(on_promise) = holder {
+            on_promise();
+        }
     }
 
     /// The offset below which the flush mode's promise holds. Readers see less while the watermark

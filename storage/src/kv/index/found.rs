@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 /// The stored values of keys that were looked up together.
 #[derive(Debug, Clone, Default)]
 pub struct FoundRows {
@@ -44,6 +46,16 @@ impl FoundRows {
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let range = self.rows.get(index)?.clone()?;
         self.bytes.get(range)
+    }
+
+    /// All answers in order, without their first `skip` bytes, in one shared piece of memory.
+    pub fn into_values(self, skip: usize) -> Vec<Option<Bytes>> {
+        let bytes = Bytes::from(self.bytes);
+        let value = |range: Range<usize>| {
+            let start = range.end.min(range.start + skip);
+            bytes.slice(start..range.end)
+        };
+        self.rows.into_iter().map(|row| row.map(value)).collect()
     }
 
     /// All answers in order.

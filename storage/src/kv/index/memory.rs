@@ -86,6 +86,10 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
+    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
+        self.get_many(keys, found).map(|()| true)
+    }
+
     fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
         let rows = self.now().rows;
         let from = (Bound::Included(prefix), Bound::Unbounded);

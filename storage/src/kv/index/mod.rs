@@ -11,12 +11,16 @@
 mod found;
 pub mod memory;
 pub mod rocks;
+mod store;
 
 pub use found::FoundRows;
+pub use store::{IndexStore, OpenedIndex};
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use protocol::ids::{LeaderEpoch, Offset};
+use protocol::schema::DataType;
 use thiserror::Error;
 
 use crate::log::Log;
@@ -45,6 +49,19 @@ pub struct IndexState {
     pub row_count: Option<i64>,
 }
 
+/// Which index a bucket has to have.
+#[derive(Debug, Clone)]
+pub struct IndexSpec {
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Tells this bucket's log from any other, also from earlier ones of the same name.
+    pub identity: [u8; 16],
+    /// Whether its state counts rows.
+    pub counts_rows: bool,
+    /// Types of the leading key columns that prefix lookups name; empty without such lookups.
+    pub prefix: Vec<DataType>,
+}
+
 /// What a reader of rows does with a key and its stored value; it may break off.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
@@ -55,6 +72,10 @@ pub trait Index: Send + Sync {
 
     /// Looks keys up, in the order of `keys`; `found` is cleared first.
     fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError>;
+
+    /// As [`Index::get_many`], without waiting for a disk; false, and nothing of use in `found`,
+    /// where it would have to.
+    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError>;
 
     /// Visits the rows whose keys begin with `prefix`, in key order. The prefix is the encoding of
     /// the leading key columns that the table looks up by.

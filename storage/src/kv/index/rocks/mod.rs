@@ -18,20 +18,20 @@ mod state;
 
 pub use shared::{RocksConfig, RocksShared, RocksUsage};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parking_lot::Mutex;
 use protocol::ids::Offset;
-use protocol::schema::DataType;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind, FlushOptions, Options,
-    ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    ReadOptions, ReadTier, Snapshot, WriteBatch, WriteOptions,
 };
 use thiserror::Error;
 
 use super::{
-    FoundRows, Index, IndexBatch, IndexError, IndexState, IndexView, LogEnds, Rebuild, Visit, check,
+    FoundRows, Index, IndexBatch, IndexError, IndexSpec, IndexState, IndexView, LogEnds, Rebuild,
+    Visit, check,
 };
 
 const ROWS: &str = "default";
@@ -51,19 +51,6 @@ pub enum OpenError {
     Index(#[from] IndexError),
 }
 
-/// Which index a directory has to hold.
-#[derive(Debug, Clone)]
-pub struct RocksSpec {
-    /// Where its files are.
-    pub directory: PathBuf,
-    /// Tells this bucket's log from any other, also from earlier ones of the same name.
-    pub identity: [u8; 16],
-    /// Whether its state counts rows.
-    pub counts_rows: bool,
-    /// Types of the leading key columns that prefix lookups name; empty without such lookups.
-    pub prefix: Vec<DataType>,
-}
-
 /// The index of one bucket.
 pub struct RocksIndex {
     db: DB,
@@ -79,7 +66,7 @@ impl RocksIndex {
     /// # Errors
     /// There is none that a replay of the log would bring up to date.
     pub fn open(
-        spec: &RocksSpec,
+        spec: &IndexSpec,
         shared: &RocksShared,
         log: &dyn LogEnds,
     ) -> Result<Self, OpenError> {
@@ -108,7 +95,7 @@ impl RocksIndex {
     /// # Errors
     /// The disk refuses.
     pub fn create(
-        spec: &RocksSpec,
+        spec: &IndexSpec,
         shared: &RocksShared,
         applied: Offset,
     ) -> Result<Self, OpenError> {
@@ -181,7 +168,7 @@ pub struct RocksPressure {
     pub disk_bytes: u64,
 }
 
-fn open_db(spec: &RocksSpec, shared: &RocksShared, create: bool) -> Result<DB, OpenError> {
+fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, OpenError> {
     let mut options = shared.database();
     options.create_if_missing(create);
     options.create_missing_column_families(create);
@@ -247,6 +234,24 @@ impl Index for RocksIndex {
             found.push(value.map_err(error)?.as_deref());
         }
         Ok(())
+    }
+
+    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
+        found.clear();
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        let rows = rows(&self.db);
+        let values = self
+            .db
+            .batched_multi_get_cf_opt(rows, keys.iter().copied(), false, &options);
+        for value in values {
+            match value {
+                Ok(value) => found.push(value.as_deref()),
+                Err(e) if e.kind() == ErrorKind::Incomplete => return Ok(false),
+                Err(e) => return Err(error(e)),
+            }
+        }
+        Ok(true)
     }
 
     fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {

@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
-use protocol::schema::TypeKind;
+use protocol::schema::{DataType, TypeKind};
 use tempfile::TempDir;
 
 use super::super::conformance::{self, Ends};
@@ -18,9 +19,9 @@ fn shared() -> RocksShared {
     RocksShared::new(RocksConfig::default()).unwrap()
 }
 
-fn spec(directory: &Path) -> RocksSpec {
+fn spec(directory: &Path) -> IndexSpec {
     let byte = || DataType::not_null(TypeKind::TinyInt);
-    RocksSpec {
+    IndexSpec {
         directory: directory.to_owned(),
         identity: *b"one of the logs!",
         counts_rows: true,
@@ -28,7 +29,7 @@ fn spec(directory: &Path) -> RocksSpec {
     }
 }
 
-fn open(spec: &RocksSpec, shared: &RocksShared) -> Result<RocksIndex, OpenError> {
+fn open(spec: &IndexSpec, shared: &RocksShared) -> Result<RocksIndex, OpenError> {
     RocksIndex::open(spec, shared, &ends(0, 1000))
 }
 
@@ -156,7 +157,7 @@ fn a_killed_index_has_rows_and_state_of_the_same_batch() {
 fn an_index_that_does_not_fit_asks_to_be_rebuilt() {
     let (shared, directory) = (shared(), TempDir::new().unwrap());
     let spec = spec(directory.path());
-    let rebuild = |spec: &RocksSpec, start, end| {
+    let rebuild = |spec: &IndexSpec, start, end| {
         let opened = RocksIndex::open(spec, &shared, &ends(start, end));
         match opened {
             Err(OpenError::Rebuild(rebuild)) => rebuild,
@@ -334,7 +335,7 @@ struct Mortal {
     shared: RocksShared,
     directory: TempDir,
     lives: u32,
-    spec: RocksSpec,
+    spec: IndexSpec,
 }
 
 impl Mortal {

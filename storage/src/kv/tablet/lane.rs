@@ -1,0 +1,341 @@
+//! The writing side: one batch after the other, on one thread at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::batch::{ProducerScheme, SourceBlock};
+use protocol::ids::{BucketId, Offset};
+use tokio::sync::oneshot;
+
+use super::{Core, Inner, KvError, Put, PutTicket, Slot};
+use crate::kv::index::epoch_below;
+use crate::kv::writer::PutError;
+use crate::log::{Append, AppendAnswer, Appended, Until};
+
+/// What waits for the lane.
+#[derive(Default)]
+pub(super) struct Queue {
+    puts: VecDeque<QueuedPut>,
+    bytes: usize,
+    /// The lane runs or is about to.
+    scheduled: bool,
+    /// The log promises more than when the lane looked last.
+    promised: bool,
+    /// The write buffer is full: only what the log promises makes room.
+    blocked: bool,
+    closed: bool,
+}
+
+struct QueuedPut {
+    put: Put,
+    until: Until,
+    /// Dropped when the log has the batch.
+    refused: oneshot::Sender<KvError>,
+    answer: AppendAnswer,
+}
+
+impl QueuedPut {
+    /// A closed channel is a client that went away.
+    fn refuse(self, error: KvError) {
+        let _ = self.refused.send(error);
+    }
+}
+
+/// What became of a put on the lane.
+enum Step {
+    Done,
+    /// There is no room until the log promises more.
+    Blocked(QueuedPut),
+}
+
+impl Inner {
+    pub(super) fn queue_put(self: &Arc<Self>, put: Put, until: Until) -> PutTicket {
+        let (refused, refusal) = oneshot::channel();
+        let (answer, appended) = oneshot::channel();
+        let bytes = put.batch.bytes().len();
+        let queued = QueuedPut {
+            put,
+            until,
+            refused,
+            answer,
+        };
+        let ticket = PutTicket {
+            refused: refusal,
+            appended,
+        };
+        let max = self.resources.limits.queue_bytes_max;
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            queued.refuse(KvError::Closed);
+            return ticket;
+        }
+        if !queue.puts.is_empty() && queue.bytes + bytes > max {
+            let bytes = queue.bytes;
+            drop(queue);
+            queued.refuse(KvError::QueueFull { bytes, max });
+            return ticket;
+        }
+        queue.bytes += bytes;
+        queue.puts.push_back(queued);
+        let schedule = !queue.blocked && !std::mem::replace(&mut queue.scheduled, true);
+        drop(queue);
+        if schedule {
+            self.schedule();
+        }
+        ticket
+    }
+
+    fn schedule(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.resources.lanes.run(move || inner.run_lane());
+    }
+
+    /// The log promises more, or went offline.
+    pub(super) fn promised(self: &Arc<Self>) {
+        let mut queue = self.queue.lock();
+        queue.promised = true;
+        queue.blocked = false;
+        let schedule = !std::mem::replace(&mut queue.scheduled, true);
+        drop(queue);
+        if schedule {
+            self.schedule();
+        }
+    }
+
+    /// Puts and applies all that waits, until nothing does or another bucket wants the thread.
+    fn run_lane(self: &Arc<Self>) {
+        let mut slot = self.core.lock();
+        loop {
+            let mut puts = {
+                let mut queue = self.queue.lock();
+                if queue.puts.is_empty() && !queue.promised {
+                    queue.scheduled = false;
+                    return;
+                }
+                queue.promised = false;
+                queue.bytes = 0;
+                std::mem::take(&mut queue.puts)
+            };
+            self.apply(&mut slot);
+            metrics::histogram!("vltava_kv_put_group_size").record(puts.len() as f64);
+            let mut appended = false;
+            while let Some(put) = puts.pop_front() {
+                match self.put_next(&mut slot, put) {
+                    Step::Done => appended = true,
+                    Step::Blocked(put) => {
+                        puts.push_front(put);
+                        break;
+                    }
+                }
+            }
+            if appended {
+                self.log.appended_here();
+            }
+            self.apply(&mut slot);
+            if matches!(*slot, Slot::NotOpen | Slot::Damaged) {
+                // The index failed: who waits for its answer is owed another attempt, which a
+                // replay makes of the log. When it fails too, the next use tries again.
+                let _ = self.opened(&mut slot);
+            }
+            if !puts.is_empty() && self.put_back(puts, &slot) {
+                return;
+            }
+            if self.resources.lanes.is_contended() {
+                self.schedule();
+                return;
+            }
+        }
+    }
+
+    /// Puts go back to the front of the queue. True when the lane has to wait for the log.
+    fn put_back(&self, mut puts: VecDeque<QueuedPut>, slot: &Slot) -> bool {
+        let room = match slot {
+            Slot::Open(core) => core.writer.buffer().is_empty(),
+            _ => true,
+        };
+        let mut queue = self.queue.lock();
+        queue.bytes += puts
+            .iter()
+            .map(|p| p.put.batch.bytes().len())
+            .sum::<usize>();
+        puts.append(&mut queue.puts);
+        queue.puts = puts;
+        // The log may have promised more since the lane applied; offline, it never will.
+        if room || queue.promised || self.log.log().offline_cause().is_some() {
+            return false;
+        }
+        queue.blocked = true;
+        queue.scheduled = false;
+        drop(queue);
+        self.log.sync_soon();
+        true
+    }
+
+    fn put_next(self: &Arc<Self>, slot: &mut Slot, queued: QueuedPut) -> Step {
+        let core = match self.opened(slot) {
+            Ok(core) => core,
+            Err(error) => {
+                queued.refuse(error);
+                return Step::Done;
+            }
+        };
+        let id = self.log.log().id();
+        // A batch that is in the log already must not be merged with its own outcome.
+        if let Some(source) = source_of(&queued.put, id.bucket) {
+            match self.log.log().judge(&source) {
+                Ok(None) => {}
+                Ok(Some(known)) => {
+                    self.log.answer_known(known, queued.until, queued.answer);
+                    return Step::Done;
+                }
+                Err(error) => {
+                    queued.refuse(error.into());
+                    return Step::Done;
+                }
+            }
+        }
+        match self.merge_and_append(core, queued) {
+            Ok(step) => step,
+            Err(error) => {
+                self.lose_index(slot, &error);
+                Step::Done
+            }
+        }
+    }
+
+    /// # Errors
+    /// The index failed; the client was told.
+    fn merge_and_append(
+        &self,
+        core: &mut Core,
+        queued: QueuedPut,
+    ) -> Result<Step, crate::kv::index::IndexError> {
+        let table = self.table();
+        let Put {
+            batch,
+            target_columns,
+            mode,
+        } = &queued.put;
+        let plan = table
+            .plans
+            .merge(batch.schema_id(), target_columns.as_deref(), *mode);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                queued.refuse(error.into());
+                return Ok(Step::Done);
+            }
+        };
+        let tag = self.log.log().context().commit_clock.now();
+        let merged = core
+            .writer
+            .put(batch, &plan, table.plans.changelog(), tag, &*core.index);
+        let merged = match merged {
+            Ok(merged) => merged,
+            Err(PutError::Full(full)) if full.retriable => return Ok(Step::Blocked(queued)),
+            Err(error) => {
+                let lost = match &error {
+                    PutError::Index(error) => Some(error.clone()),
+                    PutError::Stored { source, .. } => Some(crate::kv::index::IndexError::Corrupt(
+                        format!("stored value: {source}"),
+                    )),
+                    _ => None,
+                };
+                queued.refuse(error.into());
+                return lost.map_or(Ok(Step::Done), Err);
+            }
+        };
+        let append = Append {
+            batches: vec![merged.log_batch],
+            expected_epoch: None,
+            stamp_log_append_time: false,
+        };
+        match self.log.append_here(append, queued.until, queued.answer) {
+            Ok(Appended {
+                duplicate: false,
+                base_offset,
+                ..
+            }) => core.writer.place(merged.id, base_offset),
+            // Refused, or there after all: nothing of it may stay.
+            Ok(_) | Err(_) => {
+                core.writer.undo_from(merged.id);
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    /// Brings the index up to what the log promises, and lets readers see it.
+    fn apply(&self, slot: &mut Slot) {
+        let Slot::Open(core) = slot else {
+            return;
+        };
+        let log = self.log.log();
+        let end = log.promised_end();
+        if end <= core.index.state().applied {
+            return;
+        }
+        let Core { writer, index } = &mut **core;
+        match writer.apply(end, epoch_below(log, end), &**index) {
+            Ok(()) => log.release_to(end),
+            Err(error) => self.lose_index(slot, &error),
+        }
+    }
+
+    pub(super) fn flush_when_far(&self) {
+        let Some(index) = self.index.read().clone() else {
+            return;
+        };
+        let applied = index.state().applied;
+        let flushed = Offset::new(self.flushed.load(Ordering::Relaxed));
+        let behind = self.log.log().bytes_from(flushed.max(Offset::ZERO));
+        if applied <= flushed || behind <= self.resources.limits.replay_bytes_max {
+            return;
+        }
+        match index.flush() {
+            Ok(()) => self.flushed.store(applied.value(), Ordering::Relaxed),
+            Err(error) => {
+                let log = self.log.log().id();
+                tracing::warn!(%log, %error, "cannot flush the index, opening it would take longer");
+            }
+        }
+    }
+
+    pub(super) fn close(&self, flush: bool) {
+        let waiting = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            queue.bytes = 0;
+            std::mem::take(&mut queue.puts)
+        };
+        for put in waiting {
+            put.refuse(KvError::Closed);
+        }
+        let mut slot = self.core.lock();
+        if flush {
+            self.apply(&mut slot);
+        }
+        *self.index.write() = None;
+        if let Slot::Open(core) = std::mem::replace(&mut *slot, Slot::Closed)
+            && flush
+            && let Err(error) = core.index.flush()
+        {
+            let log = self.log.log().id();
+            tracing::warn!(%log, %error, "cannot flush the index, opening it will take longer");
+        }
+    }
+}
+
+/// What the log will know the batch's writer by.
+fn source_of(put: &Put, bucket: BucketId) -> Option<SourceBlock> {
+    let (writer_id, sequence) = put.batch.writer()?;
+    Some(SourceBlock {
+        scheme: ProducerScheme::Fluss,
+        producer_id: writer_id,
+        producer_epoch: 0,
+        source_partition: bucket.value(),
+        first_sequence: sequence,
+        last_sequence: sequence,
+    })
+}

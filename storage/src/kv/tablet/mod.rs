@@ -1,0 +1,259 @@
+//! The keys of one bucket of a primary-key table: what the wires call to put rows and to look them
+//! up.
+//!
+//! ```text
+//! put ─► queue ─► lane: judge ─► merge ─► append to the log ─► place        (lane.rs)
+//!                          the log is durable ─► lane: apply to the index
+//!                                                └─► high watermark ─► answer
+//! lookup ─► index                                                           (reads.rs)
+//! ```
+//!
+//! The log is the write-ahead log of the index. While the index is open the log's high watermark is
+//! held back to what the index has: whoever saw an offset, or was answered, finds the row. It is
+//! opened at its first use and then brought up to the log (`open.rs`); until then nothing can have
+//! been put, and the log's readers do not need it.
+//!
+//! *Invariant*: everything in the log of such a bucket was appended by its lane.
+
+mod error;
+mod lane;
+mod open;
+mod reads;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use error::{InvalidPut, KvError, OpenIndexError};
+pub use table::{KvTable, KvTableSpec, TableIds};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use protocol::fluss::kv_batch::KvBatch;
+use tokio::sync::oneshot;
+
+use super::index::{Index, IndexError, IndexSpec, IndexStore};
+use super::merge::MergeMode;
+use super::writer::BucketWriter;
+use crate::log::{AppendTicket, Appended, LogHandle, Until};
+use crate::threads::Workers;
+use lane::Queue;
+
+/// The bounds of one bucket, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvLimits {
+    /// KV batches that wait for the bucket's lane.
+    pub queue_bytes_max: usize,
+    /// Changes that are in the log and not in the index (`server.buffer.*` in Fluss).
+    pub buffer_bytes_max: usize,
+    /// The largest KV batch.
+    pub batch_bytes_max: usize,
+    /// Log behind what the index has on disk, after which it is flushed: what an opening replays.
+    pub replay_bytes_max: u64,
+}
+
+impl Default for KvLimits {
+    fn default() -> Self {
+        KvLimits {
+            queue_bytes_max: 64 << 20,
+            buffer_bytes_max: 64 << 20,
+            batch_bytes_max: 64 << 20,
+            replay_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// What the buckets of a broker share.
+pub struct KvResources {
+    store: Arc<dyn IndexStore>,
+    lanes: Workers,
+    limits: KvLimits,
+}
+
+impl KvResources {
+    /// Starts `lanes` threads that merge and apply.
+    ///
+    /// # Errors
+    /// The system starts no threads.
+    pub fn start(
+        store: Arc<dyn IndexStore>,
+        lanes: usize,
+        limits: KvLimits,
+    ) -> std::io::Result<Arc<KvResources>> {
+        Ok(Arc::new(KvResources {
+            store,
+            lanes: Workers::start("kv", lanes)?,
+            limits,
+        }))
+    }
+}
+
+/// A cheap handle of the keys of one bucket.
+#[derive(Clone)]
+pub struct KvTablet {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: LogHandle,
+    resources: Arc<KvResources>,
+    spec: IndexSpec,
+    table: RwLock<Arc<KvTable>>,
+    queue: Mutex<Queue>,
+    /// The writing side; held by the lane while it works, and by who opens the index.
+    core: Mutex<Slot>,
+    /// The index of `core`, for readers.
+    index: RwLock<Option<Arc<dyn Index>>>,
+    /// The applied offset that the index has on disk for sure.
+    flushed: AtomicI64,
+}
+
+/// The writing side of an open index.
+struct Core {
+    writer: BucketWriter,
+    index: Arc<dyn Index>,
+}
+
+#[derive(Default)]
+enum Slot {
+    #[default]
+    NotOpen,
+    Open(Box<Core>),
+    /// An attempt failed then, for this reason.
+    Failed(Duration, String),
+    /// The index is damaged and is removed before it is opened again.
+    Damaged,
+    Closed,
+}
+
+/// A KV batch that was checked.
+#[derive(Debug)]
+pub struct Put {
+    batch: KvBatch,
+    target_columns: Option<Box<[i32]>>,
+    mode: MergeMode,
+}
+
+/// The answer of a put, to be awaited.
+#[derive(Debug)]
+pub struct PutTicket {
+    refused: oneshot::Receiver<KvError>,
+    appended: AppendTicket,
+}
+
+impl PutTicket {
+    /// Where the changelog of the batch went. Dropping the future forgets the answer, not the put.
+    ///
+    /// # Errors
+    /// Nothing of the batch was applied, unless the log failed meanwhile.
+    pub async fn answer(self) -> Result<Appended, KvError> {
+        match self.appended.await {
+            Ok(result) => result.map_err(KvError::Append),
+            // Refused before it came to the log, or the process goes down.
+            Err(_) => Err(self.refused.await.unwrap_or(KvError::Closed)),
+        }
+    }
+}
+
+impl KvTablet {
+    /// The keys of a log. The index is opened at its first use.
+    pub fn new(
+        log: LogHandle,
+        resources: Arc<KvResources>,
+        spec: IndexSpec,
+        table: Arc<KvTable>,
+    ) -> KvTablet {
+        KvTablet {
+            inner: Arc::new(Inner {
+                log,
+                resources,
+                spec,
+                table: RwLock::new(table),
+                queue: Mutex::default(),
+                core: Mutex::default(),
+                index: RwLock::default(),
+                flushed: AtomicI64::new(-1),
+            }),
+        }
+    }
+
+    /// What its table looks like now.
+    pub fn table(&self) -> Arc<KvTable> {
+        self.inner.table()
+    }
+
+    /// The table was altered. Batches that were checked before are merged into the new shape.
+    pub fn set_table(&self, table: Arc<KvTable>) {
+        *self.inner.table.write() = table;
+    }
+
+    /// Checks a batch from a client: bytes, schema, rows, and that the table can do what is asked.
+    /// `target_columns` are positions of the newest schema; empty for full rows. Work in
+    /// proportion to the batch, but no waiting.
+    ///
+    /// # Errors
+    /// The batch is malformed, or asks for what the table cannot do.
+    pub fn check(
+        &self,
+        records: Bytes,
+        target_columns: &[i32],
+        mode: MergeMode,
+    ) -> Result<Put, InvalidPut> {
+        let batch = KvBatch::parse(records, self.inner.resources.limits.batch_bytes_max)?;
+        let targets = (!target_columns.is_empty()).then_some(target_columns);
+        let plan = self.table().plans.merge(batch.schema_id(), targets, mode)?;
+        batch.check_rows(plan.input_layout())?;
+        Ok(Put {
+            batch,
+            target_columns: targets.map(Box::from),
+            mode,
+        })
+    }
+
+    /// Queues a batch; batches of one caller keep their order. Never waits.
+    pub fn put(&self, put: Put, until: Until) -> PutTicket {
+        self.inner.queue_put(put, until)
+    }
+
+    /// Flushes the index where an opening would have to replay much. Blocks.
+    pub fn tend(&self) {
+        self.inner.flush_when_far();
+    }
+
+    /// Answers what waits, flushes the index and takes no more puts. To be called before the log
+    /// is closed. Blocks.
+    pub fn close(&self) {
+        self.inner.close(true);
+    }
+
+    /// Forgets the index without flushing it, in the background: the table is about to be deleted.
+    pub fn abandon(&self) {
+        let inner = Arc::clone(&self.inner);
+        self.inner.resources.lanes.run(move || inner.close(false));
+    }
+}
+
+impl Inner {
+    fn table(&self) -> Arc<KvTable> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// The index failed. It is opened anew, and what it lacks is replayed.
+    fn lose_index(&self, slot: &mut Slot, error: &IndexError) {
+        *self.index.write() = None;
+        let log = self.log.log().id();
+        *slot = match error {
+            IndexError::Corrupt(_) => {
+                tracing::error!(%log, %error, "the index is damaged and is rebuilt");
+                Slot::Damaged
+            }
+            IndexError::Failed(_) => {
+                tracing::error!(%log, %error, "the index failed and is opened again");
+                Slot::NotOpen
+            }
+        };
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening the index: what was there, or an empty one, brought up to the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::fluss::batch::LogBatch;
+use protocol::ids::Offset;
+
+use super::{Core, Inner, KvError, KvTable, OpenIndexError, Slot};
+use crate::kv::index::{Index, IndexError, IndexState, OpenedIndex, epoch_below};
+use crate::kv::merge::KeyChange;
+use crate::kv::replay::{Replay, ReplayError};
+use crate::kv::writer::{BucketWriter, WriterConfig};
+use crate::log::{FrameRun, ReadRange};
+
+/// Bytes of log that are replayed between two writes of the index.
+const REPLAY_BYTES: usize = 4 << 20;
+/// An attempt that failed is not repeated before this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Inner {
+    /// The writing side, opened when it is not. Blocks.
+    pub(super) fn opened<'s>(
+        self: &Arc<Self>,
+        slot: &'s mut Slot,
+    ) -> Result<&'s mut Core, KvError> {
+        let now = self.log.log().context().env.clock.monotonic();
+        match slot {
+            Slot::Open(_) => {}
+            Slot::Closed => return Err(KvError::Closed),
+            Slot::Failed(at, reason) if now < *at + RETRY_AFTER => {
+                return Err(OpenIndexError::Recently(reason.clone()).into());
+            }
+            Slot::NotOpen | Slot::Failed(..) | Slot::Damaged => {
+                let damaged = matches!(slot, Slot::Damaged);
+                match self.open(damaged) {
+                    Ok(core) => *slot = Slot::Open(Box::new(core)),
+                    Err(error) => {
+                        let log = self.log.log().id();
+                        tracing::error!(%log, %error, "cannot open the index");
+                        let corrupt =
+                            matches!(&error, OpenIndexError::Index(IndexError::Corrupt(_)));
+                        *slot = match corrupt {
+                            true => Slot::Damaged,
+                            false => Slot::Failed(now, error.to_string()),
+                        };
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        match slot {
+            Slot::Open(core) => Ok(core),
+            // It was opened above.
+            _ => Err(KvError::Closed),
+        }
+    }
+
+    fn open(self: &Arc<Self>, damaged: bool) -> Result<Core, OpenIndexError> {
+        let log = self.log.log();
+        if let Some(cause) = log.offline_cause() {
+            return Err(OpenIndexError::Offline(cause));
+        }
+        let weak = Arc::downgrade(self);
+        log.hold_back(Arc::new(move || {
+            if let Some(inner) = weak.upgrade() {
+                inner.promised();
+            }
+        }));
+        // The index never shows what the log may lose. What was put before an index failed may
+        // not be durable yet; else there is nothing to wait for.
+        if log.promised_end() < log.watermarks().log_end {
+            log.sync().map_err(OpenIndexError::Offline)?;
+        }
+        if damaged {
+            self.resources.store.discard(&self.spec)?;
+        }
+        let OpenedIndex { index, rebuild } = self.resources.store.open(&self.spec, log)?;
+        let table = self.table();
+        let started = log.context().env.clock.monotonic();
+        let from = index.state().applied;
+        let end = log.watermarks().log_end;
+        self.replay(&*index, &table, end)?;
+        let millis = log
+            .context()
+            .env
+            .clock
+            .monotonic()
+            .saturating_sub(started)
+            .as_millis();
+        match &rebuild {
+            Some(reason) if end > from => {
+                metrics::counter!("vltava_kv_index_rebuilds_total").increment(1);
+                tracing::info!(log = %log.id(), %reason, %from, %end, millis, "rebuilt the index from the log");
+            }
+            _ => tracing::debug!(log = %log.id(), %from, %end, millis, "opened the index"),
+        }
+        log.release_to(end);
+        *self.index.write() = Some(Arc::clone(&index));
+        Ok(Core {
+            writer: BucketWriter::new(WriterConfig {
+                bucket: log.id().bucket,
+                layout: table.layout,
+                buffer_bytes_max: self.resources.limits.buffer_bytes_max,
+                compressor: table.codec.compressor(),
+                ids: table.numbers(),
+            }),
+            index,
+        })
+    }
+
+    /// Brings the index up to `end`, in steps.
+    fn replay(
+        &self,
+        index: &dyn Index,
+        table: &KvTable,
+        end: Offset,
+    ) -> Result<(), OpenIndexError> {
+        let log = self.log.log();
+        let mut replay = Replay::new(table.plans.table(), table.key, &table.key_columns)
+            .map_err(OpenIndexError::Shape)?;
+        let mut next = index.state().applied;
+        while next < end {
+            let range = ReadRange {
+                offset: next,
+                end,
+                bytes_max: REPLAY_BYTES,
+                at_least_one: true,
+            };
+            let run = log.read_run(range, true)?;
+            // A cleaned log may have nothing more below its end.
+            let found = run.as_ref().and_then(FrameRun::next_offset);
+            let reached = found.unwrap_or(end);
+            self.replay_run(run.as_ref(), index, table, &mut replay, reached)?;
+            next = reached;
+        }
+        Ok(())
+    }
+
+    fn replay_run(
+        &self,
+        run: Option<&FrameRun>,
+        index: &dyn Index,
+        table: &KvTable,
+        replay: &mut Replay,
+        reached: Offset,
+    ) -> Result<(), OpenIndexError> {
+        let before = index.state();
+        let mut row_count = before.row_count;
+        let mut changes = index.start();
+        let mut stored = Vec::new();
+        let mut records = 0u64;
+        for (header, bytes) in run.iter().flat_map(|run| run.frames()) {
+            let offset = header.base_offset;
+            let broken = |source| OpenIndexError::Replay { offset, source };
+            // Decoders share the bytes with what they give; the run's buffer goes back to its pool.
+            let bytes = Bytes::copy_from_slice(bytes);
+            let batch = LogBatch::parse(&bytes).map_err(|error| broken(error.into()))?;
+            let read = replay.read(&batch, header.format, |change| {
+                if offset + i64::from(change.offset_delta) < before.applied {
+                    return Ok(());
+                }
+                records += 1;
+                row_count = row_count.map(|rows| rows + i64::from(change.row_delta));
+                match change.change {
+                    KeyChange::Remove => changes.remove(change.key),
+                    KeyChange::Put(value) => {
+                        stored.clear();
+                        table.layout.write(header.commit_time, value, &mut stored);
+                        changes.put(change.key, &stored);
+                    }
+                }
+                Ok::<(), ReplayError>(())
+            });
+            read.map_err(broken)?;
+        }
+        metrics::counter!("vltava_kv_replayed_records_total").increment(records);
+        let state = IndexState {
+            applied: reached,
+            epoch: epoch_below(self.log.log(), reached),
+            row_count,
+        };
+        Ok(changes.commit(state)?)
+    }
+}

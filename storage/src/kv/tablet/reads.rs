@@ -1,0 +1,175 @@
+//! Reading rows. Everything here sees what the index has: acknowledged rows, and no others.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Inner, KvError, KvTablet, Slot};
+use crate::kv::index::{FoundRows, Index, IndexError, IndexState};
+
+impl KvTablet {
+    /// Looks encoded keys up, in their order. Values are in the plain form: schema id and row.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub async fn lookup(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, KvError> {
+        let skip = self.table().layout.prefix_len();
+        let index = self.index().await?;
+        let mut found = FoundRows::new();
+        let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+        let cached = index.get_many_cached(&slices, &mut found);
+        match self.checked(cached)? {
+            true => Ok(found.into_values(skip)),
+            false => {
+                let read = move |index: &dyn Index| {
+                    let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+                    index.get_many(&slices, &mut found).map(|()| found)
+                };
+                let found = self.wait(index, read).await?;
+                Ok(found.into_values(skip))
+            }
+        }
+    }
+
+    /// The values of the rows whose keys begin with each prefix, in the order of their keys.
+    ///
+    /// # Errors
+    /// The index does not answer, or all values together take more than `bytes_max`.
+    pub async fn prefix_lookup(
+        &self,
+        prefixes: Vec<Bytes>,
+        bytes_max: usize,
+    ) -> Result<Vec<Vec<Bytes>>, KvError> {
+        let skip = self.table().layout.prefix_len();
+        let index = self.index().await?;
+        let read = move |index: &dyn Index| {
+            let mut found = FoundRows::new();
+            let mut counts = Vec::with_capacity(prefixes.len());
+            let mut bytes = 0usize;
+            for prefix in &prefixes {
+                let before = found.len();
+                index.scan_prefix(prefix, &mut |_, value| {
+                    bytes = bytes.saturating_add(value.len());
+                    if bytes > bytes_max {
+                        return ControlFlow::Break(());
+                    }
+                    found.push(Some(value));
+                    ControlFlow::Continue(())
+                })?;
+                counts.push(found.len() - before);
+            }
+            Ok((found, counts, bytes))
+        };
+        let (found, counts, bytes) = self.wait(index, read).await?;
+        if bytes > bytes_max {
+            return Err(KvError::AnswerTooLarge { max: bytes_max });
+        }
+        let mut values = found.into_values(skip).into_iter().flatten();
+        let rows_of = |count| values.by_ref().take(count).collect();
+        Ok(counts.into_iter().map(rows_of).collect())
+    }
+
+    /// The values of the first `limit` rows by their keys; fewer where they take more than
+    /// `bytes_max`.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub async fn first_rows(&self, limit: usize, bytes_max: usize) -> Result<Vec<Bytes>, KvError> {
+        let skip = self.table().layout.prefix_len();
+        let index = self.index().await?;
+        let read = move |index: &dyn Index| {
+            let mut found = FoundRows::new();
+            let mut bytes = 0usize;
+            if limit > 0 {
+                index.view()?.scan(None, &mut |_, value| {
+                    bytes = bytes.saturating_add(value.len());
+                    if bytes > bytes_max && !found.is_empty() {
+                        return ControlFlow::Break(());
+                    }
+                    found.push(Some(value));
+                    match found.len() < limit {
+                        true => ControlFlow::Continue(()),
+                        false => ControlFlow::Break(()),
+                    }
+                })?;
+            }
+            Ok(found)
+        };
+        let found = self.wait(index, read).await?;
+        Ok(found.into_values(skip).into_iter().flatten().collect())
+    }
+
+    /// How many rows there are; none for tables that do not count them (changelog image WAL).
+    ///
+    /// # Errors
+    /// The index cannot be opened.
+    pub async fn row_count(&self) -> Result<Option<i64>, KvError> {
+        Ok(self.state().await?.row_count)
+    }
+
+    /// How far the index is.
+    ///
+    /// # Errors
+    /// The index cannot be opened.
+    pub async fn state(&self) -> Result<IndexState, KvError> {
+        Ok(self.index().await?.state())
+    }
+
+    /// The index, for scans and snapshots; opened when it is not.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn index(&self) -> Result<Arc<dyn Index>, KvError> {
+        if let Some(index) = self.inner.index.read().clone() {
+            return Ok(index);
+        }
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || inner.open_for_reading()).await {
+            Ok(result) => result,
+            Err(_) => Err(KvError::Closed),
+        }
+    }
+
+    /// The index if it is open.
+    pub fn index_if_open(&self) -> Option<Arc<dyn Index>> {
+        self.inner.index.read().clone()
+    }
+
+    /// Runs `read` where it may wait for the disk.
+    async fn wait<T: Send + 'static>(
+        &self,
+        index: Arc<dyn Index>,
+        read: impl FnOnce(&dyn Index) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, KvError> {
+        match tokio::task::spawn_blocking(move || read(&*index)).await {
+            Ok(result) => self.checked(result),
+            Err(_) => Err(KvError::Closed),
+        }
+    }
+
+    /// Has a damaged index rebuilt.
+    fn checked<T>(&self, result: Result<T, IndexError>) -> Result<T, KvError> {
+        result.map_err(|error| {
+            if matches!(error, IndexError::Corrupt(_)) {
+                let inner = Arc::clone(&self.inner);
+                let seen = error.clone();
+                // The lane may hold the lock for long.
+                self.inner.resources.lanes.run(move || {
+                    let mut slot = inner.core.lock();
+                    if matches!(*slot, Slot::Open(_)) {
+                        inner.lose_index(&mut slot, &seen);
+                    }
+                });
+            }
+            KvError::Index(error)
+        })
+    }
+}
+
+impl Inner {
+    fn open_for_reading(self: &Arc<Self>) -> Result<Arc<dyn Index>, KvError> {
+        let mut slot = self.core.lock();
+        self.opened(&mut slot).map(|core| Arc::clone(&core.index))
+    }
+}

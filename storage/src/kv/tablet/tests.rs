@@ -1,0 +1,486 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use protocol::fluss::key::KeyEncoder;
+use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
+use protocol::fluss::options::{ChangelogImage, LogFormat};
+use protocol::fluss::value::{Value, ValueLayout};
+use protocol::ids::{BucketId, LeaderEpoch, Offset, TableId, TabletId};
+use protocol::row::Datum;
+use protocol::schema::TypeKind;
+
+use super::*;
+use crate::buffers::BufferPool;
+use crate::clock::CommitClock;
+use crate::env::simulated::Simulation;
+use crate::kv::fixtures::{TWO, row, table, values};
+use crate::kv::index::memory::MemoryIndex;
+use crate::kv::index::{
+    FoundRows, IndexBatch, IndexState, IndexView, LogEnds, OpenedIndex, Visit, check,
+};
+use crate::kv::merge::MergeTable;
+use crate::log::{FlushMode, LogConfig, LogContext, LogThreads, OpenFiles};
+use crate::tablet::ArrowCodec;
+
+/// Indexes in memory, which outlive their tablets as files would.
+struct MemoryStore {
+    index: Mutex<Option<MemoryIndex>>,
+    refuses: Arc<AtomicBool>,
+    opened: Mutex<Vec<bool>>,
+}
+
+impl IndexStore for MemoryStore {
+    fn open(&self, spec: &IndexSpec, log: &dyn LogEnds) -> Result<OpenedIndex, IndexError> {
+        let mut slot = self.index.lock();
+        let rebuild = match &*slot {
+            Some(index) => check(index.state(), log).err(),
+            None => Some(crate::kv::index::Rebuild::Absent),
+        };
+        if rebuild.is_some() {
+            *slot = Some(MemoryIndex::new(spec.counts_rows));
+        }
+        self.opened.lock().push(rebuild.is_some());
+        let index = slot.clone().expect("it was made above");
+        let refuses = Arc::clone(&self.refuses);
+        Ok(OpenedIndex {
+            index: Arc::new(Refusing { index, refuses }),
+            rebuild,
+        })
+    }
+
+    fn discard(&self, _: &IndexSpec) -> Result<(), IndexError> {
+        *self.index.lock() = None;
+        Ok(())
+    }
+}
+
+/// Takes no changes while a test says so.
+struct Refusing {
+    index: MemoryIndex,
+    refuses: Arc<AtomicBool>,
+}
+
+struct RefusingBatch<'i>(Box<dyn IndexBatch + 'i>, &'i AtomicBool);
+
+impl IndexBatch for RefusingBatch<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.0.put(key, value);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.0.remove(key);
+    }
+
+    fn commit(self: Box<Self>, state: IndexState) -> Result<(), IndexError> {
+        match self.1.swap(false, Ordering::AcqRel) {
+            true => Err(IndexError::Failed("the test wants it".to_owned())),
+            false => self.0.commit(state),
+        }
+    }
+}
+
+impl Index for Refusing {
+    fn state(&self) -> IndexState {
+        self.index.state()
+    }
+
+    fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
+        self.index.get_many(keys, found)
+    }
+
+    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
+        self.index.get_many_cached(keys, found)
+    }
+
+    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
+        self.index.scan_prefix(prefix, visit)
+    }
+
+    fn start(&self) -> Box<dyn IndexBatch + '_> {
+        Box::new(RefusingBatch(self.index.start(), &self.refuses))
+    }
+
+    fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
+        self.index.view()
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.index.flush()
+    }
+}
+
+struct Fixture {
+    simulation: Simulation,
+    store: Arc<MemoryStore>,
+    limits: KvLimits,
+    flush_mode: FlushMode,
+    table: MergeTable,
+    epoch: i32,
+}
+
+impl Fixture {
+    fn new(flush_mode: FlushMode) -> Fixture {
+        let columns = [("a", TypeKind::Int, ""), ("b", TypeKind::Int, "")];
+        Fixture {
+            simulation: Simulation::new(1),
+            store: Arc::new(MemoryStore {
+                index: Mutex::default(),
+                refuses: Arc::default(),
+                opened: Mutex::default(),
+            }),
+            limits: KvLimits::default(),
+            flush_mode,
+            table: table(&columns, 1),
+            epoch: 0,
+        }
+    }
+
+    /// A start of the process.
+    fn open(&mut self) -> KvTablet {
+        self.epoch += 1;
+        let env = self.simulation.env();
+        let context = Arc::new(LogContext {
+            commit_clock: CommitClock::new(Arc::clone(&env.clock), 0),
+            files: OpenFiles::new(2),
+            buffers: BufferPool::new(8 << 20),
+            recovery_debt: Arc::default(),
+            env,
+        });
+        let id = TabletId {
+            table: TableId::new(1),
+            table_partition: None,
+            bucket: BucketId::new(0),
+        };
+        let config = LogConfig {
+            flush_mode: self.flush_mode,
+            ..LogConfig::default()
+        };
+        let log = LogHandle::open(
+            context,
+            LogThreads::start(1, 1, 1 << 20).unwrap(),
+            id,
+            PathBuf::from("/logs/1/0"),
+            config,
+            LeaderEpoch::new(self.epoch),
+        );
+        let store = Arc::clone(&self.store);
+        let table = KvTable::new(KvTableSpec {
+            merge: self.table.clone(),
+            image: ChangelogImage::Full,
+            log_format: LogFormat::Arrow,
+            codec: ArrowCodec::None,
+            key: KeyEncoder::Compacted,
+            key_columns: vec!["k".to_owned()],
+            layout: ValueLayout::Plain,
+            ids: None,
+        });
+        let spec = IndexSpec {
+            directory: PathBuf::from("/none"),
+            identity: [0; 16],
+            counts_rows: true,
+            prefix: Vec::new(),
+        };
+        let resources = KvResources::start(store, 1, self.limits).unwrap();
+        KvTablet::new(log.unwrap(), resources, spec, Arc::new(table.unwrap()))
+    }
+
+    fn batch(&self, writer: Option<(i64, i32)>, records: &[(i32, Option<i32>)]) -> Bytes {
+        let mut builder = KvBatchBuilder::new(TWO, writer);
+        for (key, value) in records {
+            let row = value.map(|v| {
+                let values = [Datum::Int(*key), Datum::Int(v), Datum::Null];
+                row(&self.table, TWO, &values)
+            });
+            builder.append(KvRecord {
+                key: &encoded(*key),
+                row: row.as_deref(),
+            });
+        }
+        builder.finish()
+    }
+
+    fn put(
+        &self,
+        kv: &KvTablet,
+        writer: Option<(i64, i32)>,
+        records: &[(i32, Option<i32>)],
+    ) -> PutTicket {
+        let put = kv.check(self.batch(writer, records), &[], MergeMode::Engine);
+        kv.put(put.unwrap(), Until::Durable)
+    }
+
+    async fn get(&self, kv: &KvTablet, key: i32) -> Option<i32> {
+        let found = kv.lookup(vec![Bytes::from(encoded(key))]).await.unwrap();
+        let [found] = found.try_into().unwrap();
+        let stored = found?;
+        let row = Value::parse(&stored).unwrap();
+        match values(&self.table, row)[1] {
+            Datum::Int(value) => Some(value),
+            ref other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A key as clients encode it.
+fn encoded(key: i32) -> Vec<u8> {
+    let mut out = Vec::new();
+    let types = [protocol::schema::DataType::not_null(TypeKind::Int)];
+    let written = KeyEncoder::Compacted.encode(&[Datum::Int(key)], types.iter(), &mut out);
+    written.unwrap();
+    out
+}
+
+fn high_watermark(kv: &KvTablet) -> i64 {
+    let watermarks = kv.inner.log.log().watermarks();
+    watermarks.high_watermark.value()
+}
+
+#[tokio::test]
+async fn an_acknowledged_row_is_found_and_survives_a_power_loss() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    assert_eq!(fixture.get(&kv, 1).await, None);
+    let put = fixture.put(&kv, None, &[(1, Some(10)), (2, Some(20)), (1, Some(11))]);
+    let appended = put.answer().await.unwrap();
+    // +I +I -U +U
+    assert_eq!(appended.base_offset, Offset::ZERO);
+    assert_eq!(appended.last_offset, Offset::new(3));
+    assert_eq!(high_watermark(&kv), 4);
+    assert_eq!(fixture.get(&kv, 1).await, Some(11));
+    let deleted = fixture.put(&kv, None, &[(2, None)]).answer().await.unwrap();
+    assert_eq!(deleted.last_offset, Offset::new(4));
+    assert_eq!(fixture.get(&kv, 2).await, None);
+    assert_eq!(kv.row_count().await.unwrap(), Some(1));
+    // The index had nothing on disk, the log everything.
+    drop(kv);
+    fixture.simulation.disk.crash(7);
+    fixture.store.index.lock().as_ref().unwrap().crash(0);
+    let kv = fixture.open();
+    assert_eq!(fixture.get(&kv, 1).await, Some(11));
+    assert_eq!(fixture.get(&kv, 2).await, None);
+    assert_eq!(kv.row_count().await.unwrap(), Some(1));
+    assert_eq!(kv.state().await.unwrap().applied, Offset::new(5));
+}
+
+#[tokio::test]
+async fn nothing_is_seen_before_it_is_durable() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    fixture
+        .put(&kv, None, &[(1, Some(1))])
+        .answer()
+        .await
+        .unwrap();
+    fixture.simulation.disk.fail_sync_after(0);
+    let failed = fixture.put(&kv, None, &[(1, Some(2))]).answer().await;
+    assert!(matches!(failed, Err(KvError::Append(_))), "{failed:?}");
+    assert_eq!(fixture.get(&kv, 1).await, Some(1), "lookups go on");
+    assert_eq!(high_watermark(&kv), 1);
+}
+
+#[tokio::test]
+async fn an_index_that_is_ahead_of_a_log_that_grew_again_is_made_anew() {
+    let mut fixture = Fixture::new(FlushMode::PageCache);
+    let kv = fixture.open();
+    let put = fixture.put(&kv, None, &[(1, Some(1)), (2, Some(2))]);
+    put.answer().await.unwrap();
+    // The index goes to disk, the log does not, and the power fails.
+    fixture
+        .store
+        .index
+        .lock()
+        .as_ref()
+        .unwrap()
+        .flush()
+        .unwrap();
+    drop(kv);
+    fixture.simulation.disk.crash(3);
+    let kv = fixture.open();
+    let end = kv.inner.log.log().watermarks().log_end;
+    assert_eq!(end, Offset::ZERO, "the log lost both rows");
+    // Another start writes as many rows before anybody opens the index.
+    let batch = kv.check(
+        fixture.batch(None, &[(7, Some(7)), (8, Some(8)), (9, Some(9))]),
+        &[],
+        MergeMode::Engine,
+    );
+    kv.put(batch.unwrap(), Until::Durable)
+        .answer()
+        .await
+        .unwrap();
+    assert_eq!(fixture.get(&kv, 1).await, None);
+    assert_eq!(fixture.get(&kv, 8).await, Some(8));
+
+    // The same with a log that grew past the index: only the epoch tells.
+    fixture
+        .store
+        .index
+        .lock()
+        .as_ref()
+        .unwrap()
+        .flush()
+        .unwrap();
+    drop(kv);
+    fixture.simulation.disk.crash(3);
+    *fixture.store.index.lock() = Some({
+        let foreign = MemoryIndex::new(true);
+        let mut rows = foreign.start();
+        rows.put(&encoded(5), b"lost");
+        let lost = IndexState {
+            applied: Offset::new(1),
+            epoch: Some(LeaderEpoch::new(2)),
+            row_count: Some(1),
+        };
+        rows.commit(lost).unwrap();
+        foreign
+    });
+    let kv = fixture.open();
+    let log = kv.inner.log.clone();
+    let merged = {
+        let mut other = Fixture::new(FlushMode::PageCache);
+        other.epoch = fixture.epoch;
+        let elsewhere = other.open();
+        other
+            .put(&elsewhere, None, &[(6, Some(6)), (7, Some(7))])
+            .answer()
+            .await
+            .unwrap();
+        let run = elsewhere.inner.log.log().read_run(
+            crate::log::ReadRange {
+                offset: Offset::ZERO,
+                end: Offset::new(2),
+                bytes_max: 1 << 20,
+                at_least_one: true,
+            },
+            true,
+        );
+        let run = run.unwrap().unwrap();
+        let (header, bytes) = run.frames().next().unwrap();
+        protocol::batch::UnassignedBatch {
+            bytes: Bytes::copy_from_slice(bytes),
+            format: header.format,
+            schema_id: header.schema_id,
+            record_count: 2,
+            last_offset_delta: 1,
+            record_time_max: protocol::batch::NO_TIME,
+            transactional: false,
+            control: false,
+            source: None,
+        }
+    };
+    let append = crate::log::Append {
+        batches: vec![merged],
+        expected_epoch: None,
+        stamp_log_append_time: false,
+    };
+    log.append(append, Until::Durable).await.unwrap().unwrap();
+    assert_eq!(
+        fixture.get(&kv, 5).await,
+        None,
+        "it has another epoch's offset 0"
+    );
+    assert_eq!(fixture.get(&kv, 6).await, Some(6));
+    assert_eq!(*fixture.store.opened.lock(), [true, true, true]);
+}
+
+#[tokio::test]
+async fn a_retried_batch_is_applied_once() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    let first = fixture.put(&kv, Some((9, 0)), &[(1, Some(1))]);
+    let first = first.answer().await.unwrap();
+    let other = fixture.put(&kv, Some((9, 1)), &[(1, Some(2))]);
+    other.answer().await.unwrap();
+    // The answer of the first was lost; the row has another value by now.
+    let again = fixture.put(&kv, Some((9, 0)), &[(1, Some(1))]);
+    let again = again.answer().await.unwrap();
+    assert!(again.duplicate);
+    assert_eq!(again.base_offset, first.base_offset);
+    assert_eq!(fixture.get(&kv, 1).await, Some(2));
+    let skipped = fixture.put(&kv, Some((9, 5)), &[(1, Some(5))]);
+    let refused = skipped.answer().await;
+    assert!(matches!(refused, Err(KvError::Append(_))), "{refused:?}");
+    assert_eq!(fixture.get(&kv, 1).await, Some(2));
+    // Also after a restart: the log knows the writer.
+    kv.close();
+    kv.inner.log.close().unwrap();
+    let kv = fixture.open();
+    let again = fixture.put(&kv, Some((9, 1)), &[(1, Some(2))]);
+    assert!(again.answer().await.unwrap().duplicate);
+    assert_eq!(kv.inner.log.log().watermarks().log_end, Offset::new(3));
+}
+
+#[tokio::test]
+async fn a_full_buffer_waits_for_the_log() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    fixture.limits.buffer_bytes_max = 400;
+    let kv = fixture.open();
+    let tickets: Vec<_> = (0..40)
+        .map(|n| fixture.put(&kv, None, &[(n, Some(n)), (n + 100, Some(n))]))
+        .collect();
+    for ticket in tickets {
+        ticket.answer().await.unwrap();
+    }
+    assert_eq!(fixture.get(&kv, 139).await, Some(39));
+    // A batch that would never fit is refused.
+    let rows: Vec<_> = (0..100).map(|n| (n, Some(-n))).collect();
+    let refused = fixture.put(&kv, None, &rows).answer().await.unwrap_err();
+    assert!(matches!(refused, KvError::Put(_)) && !refused.is_too_busy());
+    assert_eq!(fixture.get(&kv, 39).await, Some(39));
+}
+
+#[tokio::test]
+async fn an_index_that_fails_is_opened_again_and_has_what_was_acknowledged() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    fixture
+        .put(&kv, None, &[(1, Some(1))])
+        .answer()
+        .await
+        .unwrap();
+    fixture.store.refuses.store(true, Ordering::Release);
+    let unanswered = fixture.put(&kv, None, &[(1, Some(2))]);
+    // The next put opens the index anew, which the log brings up to date.
+    let next = fixture.put(&kv, None, &[(2, Some(2))]);
+    next.answer().await.unwrap();
+    unanswered.answer().await.unwrap();
+    assert_eq!(fixture.get(&kv, 1).await, Some(2));
+    assert_eq!(fixture.get(&kv, 2).await, Some(2));
+    assert_eq!(kv.row_count().await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_closed_bucket_refuses_and_was_flushed() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    fixture
+        .put(&kv, None, &[(1, Some(1))])
+        .answer()
+        .await
+        .unwrap();
+    kv.close();
+    assert_eq!(fixture.store.index.lock().as_ref().unwrap().unflushed(), 0);
+    let refused = fixture.put(&kv, None, &[(1, Some(2))]).answer().await;
+    assert!(matches!(refused, Err(KvError::Closed)));
+    let refused = kv.lookup(vec![Bytes::from(encoded(1))]).await;
+    assert!(matches!(refused, Err(KvError::Closed)));
+}
+
+#[tokio::test]
+async fn rows_come_in_the_order_of_their_keys_within_bounds() {
+    let mut fixture = Fixture::new(FlushMode::PageCache);
+    let kv = fixture.open();
+    let rows: Vec<_> = (0..20).rev().map(|n| (n, Some(n))).collect();
+    fixture.put(&kv, None, &rows).answer().await.unwrap();
+    let all = kv.first_rows(usize::MAX, usize::MAX).await.unwrap();
+    assert_eq!(all.len(), 20);
+    assert_eq!(kv.first_rows(3, usize::MAX).await.unwrap(), all[..3]);
+    let some = kv.first_rows(20, all[0].len() * 5).await.unwrap();
+    assert_eq!(some, all[..5]);
+    assert!(kv.first_rows(0, 100).await.unwrap().is_empty());
+    let prefixes = vec![Bytes::from(encoded(4)), Bytes::from(encoded(99))];
+    let found = kv.prefix_lookup(prefixes.clone(), 1 << 20).await.unwrap();
+    assert_eq!(found, [vec![all[4].clone()], Vec::new()]);
+    let large = kv.prefix_lookup(prefixes, 3).await;
+    assert!(matches!(large, Err(KvError::AnswerTooLarge { max: 3 })));
+}
