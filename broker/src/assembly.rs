@@ -12,6 +12,9 @@ use storage::catalog::store::redb::RedbStore;
 use storage::catalog::{Catalog, CatalogSettings, CreateTableError, OpenCatalogError, WriteError};
 use storage::clock::CommitClock;
 use storage::env::Env;
+use storage::kv::index::IndexError;
+use storage::kv::index::rocks::RocksShared;
+use storage::kv::tablet::KvResources;
 use storage::log::{LogContext, LogThreads, OpenFiles};
 use storage::transcode::Transcoder;
 use tokio::task::JoinHandle;
@@ -58,6 +61,9 @@ pub enum AssembleError {
     /// The log of consumer groups cannot be made.
     #[error("cannot make the log of consumer groups")]
     GroupLog(#[from] CreateTableError),
+    /// Memory and threads of indexes cannot be made.
+    #[error("cannot make what the indexes of tables share")]
+    Index(#[from] IndexError),
     /// Threads cannot be started.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -172,10 +178,16 @@ fn open(config: &Config, env: &Env) -> Result<Opened, AssembleError> {
         buffers: BufferPool::new(BUFFER_POOL_BYTES),
         recovery_debt: Arc::default(),
     });
+    let indexes = config.indexes();
     let resources = TabletResources {
         context,
         threads: LogThreads::start(APPEND_THREADS, SYNC_THREADS, storage.append_queue_bytes)?,
         transcoder: Transcoder::start(&config.transcoder())?,
+        kv: KvResources::start(
+            Arc::new(RocksShared::new(indexes.rocks)?),
+            indexes.threads,
+            indexes.limits,
+        )?,
         directory: logs,
         epoch,
     };

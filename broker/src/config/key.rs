@@ -56,12 +56,13 @@ pub enum Section {
     Producers,
     Groups,
     Transcoder,
+    PrimaryKeys,
     TopicSettings,
 }
 
 impl Section {
     /// In the order of the documentation.
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 11] = [
         Section::Process,
         Section::Listeners,
         Section::Connections,
@@ -71,6 +72,7 @@ impl Section {
         Section::Producers,
         Section::Groups,
         Section::Transcoder,
+        Section::PrimaryKeys,
         Section::TopicSettings,
     ];
 
@@ -86,6 +88,7 @@ impl Section {
             Section::Producers => "Producers",
             Section::Groups => "Consumer groups",
             Section::Transcoder => "Reading over the other wire",
+            Section::PrimaryKeys => "Primary-key tables",
             Section::TopicSettings => "Settings of a topic",
         }
     }

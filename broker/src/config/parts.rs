@@ -7,6 +7,8 @@ use super::listeners::connections_override;
 use super::settings::Config;
 use super::value::Value;
 use crate::net::NetworkLimits;
+use storage::kv::index::rocks::RocksConfig;
+use storage::kv::tablet::KvLimits;
 use storage::transcode::TranscoderConfig;
 
 /// Threads and patience of the process.
@@ -130,6 +132,17 @@ pub struct ProducerConfig {
     pub check_interval: Duration,
     /// Most of them in one partition.
     pub producers_max: usize,
+}
+
+/// The indexes of primary-key tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexConfig {
+    /// What all of them share.
+    pub rocks: RocksConfig,
+    /// Threads that merge and apply.
+    pub threads: usize,
+    /// The bounds of one bucket.
+    pub limits: KvLimits,
 }
 
 /// Consumer groups and their log.
@@ -307,6 +320,29 @@ impl Config {
             cache_bytes: self.count("vltava.transcoder.cache.bytes"),
             threads: self.count("vltava.transcoder.threads"),
             derived_bytes: self.count("vltava.transcoder.columnar.bytes") as u64,
+        }
+    }
+
+    /// The indexes of primary-key tables.
+    pub fn indexes(&self) -> IndexConfig {
+        let rate = self.count("kv.rocksdb.shared-rate-limiter.bytes-per-sec") as u64;
+        let small = |name| u16::try_from(self.count(name)).unwrap_or(u16::MAX);
+        IndexConfig {
+            rocks: RocksConfig {
+                cache_bytes_max: self.count("kv.rocksdb.shared-block-cache.size"),
+                write_buffers_bytes_max: self.count("kv.rocksdb.shared-write-buffer.size"),
+                write_buffer_bytes_max: self.count("kv.rocksdb.writebuffer.size"),
+                background_threads: small("kv.rocksdb.thread.num"),
+                compaction_bytes_per_second_max: (rate > 0).then_some(rate),
+                files_open_max: small("kv.rocksdb.files.open"),
+            },
+            threads: self.count("vltava.kv.threads"),
+            limits: KvLimits {
+                queue_bytes_max: self.count("vltava.kv.queue.bytes"),
+                buffer_bytes_max: self.count("vltava.kv.buffer.bytes"),
+                batch_bytes_max: self.count("socket.request.max.bytes"),
+                replay_bytes_max: self.count("vltava.kv.replay.bytes") as u64,
+            },
         }
     }
 

@@ -262,6 +262,8 @@ fn records_of(
 fn open_error(error: &TabletError) -> GroupLogError {
     match error {
         TabletError::Unknown(_) | TabletError::Closed(_) => GroupLogError::Offline,
-        TabletError::Open { .. } => GroupLogError::Damaged(error.to_string()),
+        TabletError::Keys { .. } | TabletError::Open { .. } => {
+            GroupLogError::Damaged(error.to_string())
+        }
     }
 }

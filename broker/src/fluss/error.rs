@@ -133,7 +133,7 @@ impl From<&TabletError> for Failure {
         let code = match error {
             TabletError::Unknown(_) => ErrorCode::UnknownTableOrBucket,
             TabletError::Closed(_) => ErrorCode::NotLeaderOrFollower,
-            TabletError::Open { .. } => ErrorCode::LogStorage,
+            TabletError::Keys { .. } | TabletError::Open { .. } => ErrorCode::LogStorage,
         };
         Failure::new(code, error.to_string())
     }

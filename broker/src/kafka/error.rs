@@ -53,7 +53,7 @@ pub fn of_tablet(error: &TabletError) -> ResponseError {
     match error {
         TabletError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
         TabletError::Closed(_) => ResponseError::NotLeaderOrFollower,
-        TabletError::Open { .. } => ResponseError::KafkaStorageError,
+        TabletError::Keys { .. } | TabletError::Open { .. } => ResponseError::KafkaStorageError,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The open tablets of this broker: opened at first use, kept in step with the catalog, cared for
 //! in the background.
 
+mod kv;
 mod opening;
 mod row_numbers;
 mod settings;
@@ -12,14 +13,17 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use protocol::ids::{LeaderEpoch, Offset, TableId, TablePartitionId, TabletId};
 use storage::catalog::{Catalog, CatalogView, Table};
+use storage::kv::tablet::{KvResources, KvTablet};
 use storage::log::{LogContext, LogError, LogThreads};
 use storage::tablet::Tablet;
 use storage::transcode::Transcoder;
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, TopicConfig};
+use kv::kv_table_of;
 use settings::{log_config, shape_of};
 
+pub use kv::{KvTableError, key_columns, key_encoder};
 pub use row_numbers::RowNumbers;
 pub use settings::{is_upserted, overrides_of, settings_of};
 
@@ -32,6 +36,8 @@ pub struct OpenBucket {
     pub table: Arc<Table>,
     /// The table's settings under Kafka's names.
     pub settings: Arc<TopicConfig>,
+    /// Its rows by their keys; only of primary-key tables that Fluss clients made.
+    pub kv: Option<KvTablet>,
 }
 
 /// Why a tablet cannot be used.
@@ -43,6 +49,14 @@ pub enum TabletError {
     /// The broker stops.
     #[error("tablet {0} is not opened any more: the broker stops")]
     Closed(TabletId),
+    /// Its table was made by another version, or damaged, so that its rows cannot be keyed.
+    #[error("table of tablet {tablet} cannot be used: {error}")]
+    Keys {
+        /// Which.
+        tablet: TabletId,
+        /// Why.
+        error: Arc<KvTableError>,
+    },
     /// Its files cannot be opened.
     #[error("cannot open tablet {tablet}: {error}")]
     Open {
@@ -65,6 +79,8 @@ pub struct TabletResources {
     pub threads: Arc<LogThreads>,
     /// Reads frames of one wire as batches of the other, for all tablets.
     pub transcoder: Arc<Transcoder>,
+    /// Indexes and threads of primary-key tables.
+    pub kv: Arc<KvResources>,
     /// Below it lie the logs.
     pub directory: PathBuf,
     /// The epoch of this start.
@@ -170,12 +186,15 @@ impl Tablets {
                     return false;
                 };
                 if settings_changed || !Arc::ptr_eq(table, &bucket.table) {
-                    *bucket = Arc::new(in_step(&config, &bucket.tablet, table));
+                    *bucket = Arc::new(in_step(&self.catalog, &config, bucket, table));
                 }
                 true
             });
         }
         for bucket in gone {
+            if let Some(kv) = &bucket.kv {
+                kv.abandon();
+            }
             let log = bucket.tablet.log().log();
             log.abandon();
             self.resources.transcoder.forget(log.id());
@@ -250,14 +269,17 @@ impl Tablets {
         }
     }
 
-    /// Writes a checkpoint of every log that was written to since its last one, and forgets
-    /// producers that fell silent. Waits for the disk.
+    /// Writes a checkpoint of every log that was written to since its last one, and the indexes that
+    /// are far behind; forgets producers that fell silent. Waits for the disk.
     pub fn checkpoint(&self) {
         for bucket in self.all_open() {
             let log = bucket.tablet.log().log();
             log.expire_producers();
             if let Err(error) = log.checkpoint_if_changed() {
                 tracing::warn!(table = %bucket.table.path, tablet = %log.id(), %error, "checkpoint failed");
+            }
+            if let Some(kv) = &bucket.kv {
+                kv.tend();
             }
         }
     }
@@ -285,16 +307,32 @@ fn table_of(view: &CatalogView, id: TabletId) -> Option<&Arc<Table>> {
     view.table(id.table).filter(|_| view.has_tablet(id))
 }
 
-/// An open tablet with the settings and schemas of this state of its table.
-fn in_step(config: &Config, tablet: &Tablet, table: &Arc<Table>) -> OpenBucket {
+/// An open bucket with the settings and schemas of this state of its table.
+fn in_step(
+    catalog: &Arc<Catalog>,
+    config: &Config,
+    bucket: &OpenBucket,
+    table: &Arc<Table>,
+) -> OpenBucket {
+    let tablet = &bucket.tablet;
     let settings = Arc::new(settings_of(config, table));
     let log = tablet.log().log();
     log.set_config(log_config(config, &settings, table));
-    tablet.set_shape(shape_of(table, &settings));
+    let shape = shape_of(table, &settings);
+    if let Some(kv) = &bucket.kv {
+        match kv_table_of(table, &shape, catalog) {
+            Ok(altered) => kv.set_table(altered),
+            Err(error) => {
+                tracing::error!(table = %table.path, %error, "cannot follow a change of a table");
+            }
+        }
+    }
+    tablet.set_shape(shape);
     OpenBucket {
         tablet: tablet.clone(),
         table: Arc::clone(table),
         settings,
+        kv: bucket.kv.clone(),
     }
 }
 

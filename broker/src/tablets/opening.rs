@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::ids::TabletId;
+use storage::catalog::Table;
+use storage::kv::tablet::KvTablet;
 use storage::log::LogHandle;
-use storage::tablet::Tablet;
+use storage::tablet::{TableShape, Tablet};
 
-use super::settings::{log_config, shape_of};
+use super::kv::{index_spec, kv_table_of};
+use super::settings::{is_upserted, log_config, shape_of};
 use super::{AT_ONCE, OpenBucket, TabletError, Tablets, in_step, table_of};
 
 impl Tablets {
@@ -70,26 +73,57 @@ impl Tablets {
                 error: Arc::new(error),
             }
         })?;
-        let tablet = Tablet::new(log, shape_of(table, &settings), r.transcoder.clone());
-        self.admit(id, tablet)
+        let shape = shape_of(table, &settings);
+        let kv = self.kv_of(id, table, &shape, &log)?;
+        let bucket = OpenBucket {
+            tablet: Tablet::new(log, shape, r.transcoder.clone()),
+            table: Arc::clone(table),
+            settings,
+            kv,
+        };
+        self.admit(id, &bucket)
+    }
+
+    /// The keys of a bucket, where its table has some.
+    fn kv_of(
+        &self,
+        id: TabletId,
+        table: &Table,
+        shape: &TableShape,
+        log: &LogHandle,
+    ) -> Result<Option<KvTablet>, TabletError> {
+        if !is_upserted(table) {
+            return Ok(None);
+        }
+        let kv = kv_table_of(table, shape, &self.catalog).map_err(|error| {
+            tracing::error!(tablet = %id, table = %table.path, %error, "cannot use the keys of a table");
+            TabletError::Keys {
+                tablet: id,
+                error: Arc::new(error),
+            }
+        })?;
+        let spec = index_spec(table, &kv, id, &self.directory_of_tablet(id));
+        let resources = Arc::clone(&self.resources.kv);
+        Ok(Some(KvTablet::new(log.clone(), resources, spec, kv)))
     }
 
     /// Takes a tablet among the open ones, in the state that its table has by now: who changes a
     /// table brings only those in step that are there.
-    fn admit(&self, id: TabletId, tablet: Tablet) -> Result<Arc<OpenBucket>, TabletError> {
+    fn admit(&self, id: TabletId, opened: &OpenBucket) -> Result<Arc<OpenBucket>, TabletError> {
         let mut open = self.open.write();
         if open.closed {
             drop(open);
-            close_log(&tablet);
+            close(opened);
             return Err(TabletError::Closed(id));
         }
         let view = self.catalog.view();
         let Some(table) = table_of(&view, id) else {
             drop(open);
-            tablet.log().log().abandon();
+            opened.tablet.log().log().abandon();
             return Err(TabletError::Unknown(id));
         };
-        let bucket = Arc::new(in_step(&self.config.read(), &tablet, table));
+        let bucket = in_step(&self.catalog, &self.config.read(), opened, table);
+        let bucket = Arc::new(bucket);
         open.buckets.insert(id, Arc::clone(&bucket));
         Ok(bucket)
     }
@@ -119,13 +153,17 @@ impl Tablets {
             drop(turn.lock());
         }
         on_threads(buckets.into_values().collect(), |bucket| {
-            close_log(&bucket.tablet);
+            close(&bucket);
         });
     }
 }
 
-fn close_log(tablet: &Tablet) {
-    let log = tablet.log();
+/// Closes an index before its log, which it must not be ahead of.
+fn close(bucket: &OpenBucket) {
+    if let Some(kv) = &bucket.kv {
+        kv.close();
+    }
+    let log = bucket.tablet.log();
     if let Err(error) = log.close() {
         tracing::warn!(log = %log.log().id(), %error, "a log was not closed cleanly");
     }

@@ -1,6 +1,7 @@
 //! The tables of all settings. A new setting is a line here; validation, the example file, the
 //! documentation and what both wires are told follow from it.
 
+mod index;
 mod log;
 mod process;
 mod serving;
@@ -10,7 +11,7 @@ use super::key::Key;
 
 /// The settings of the process, in the order of the documentation.
 pub fn broker() -> impl Iterator<Item = &'static Key> {
-    [process::KEYS, serving::KEYS, log::KEYS]
+    [process::KEYS, serving::KEYS, log::KEYS, index::KEYS]
         .into_iter()
         .flatten()
 }

@@ -1,0 +1,82 @@
+//! Primary-key tables: their indexes, and the work of merging rows into them.
+
+use crate::config::key::{Key, Section, Unit, fluss, int_from, long_from, ours};
+
+pub(super) static KEYS: &[Key] = &[
+    fluss(
+        "kv.rocksdb.shared-block-cache.size",
+        long_from(8 << 20).of(Unit::Bytes),
+        Some("268435456"),
+        "Memory of all indexes together: blocks of their files with filters, and what was written \
+         and is not on disk yet.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.rocksdb.shared-write-buffer.size",
+        long_from(1 << 20).of(Unit::Bytes),
+        Some("100663296"),
+        "Of that memory, what was written and is not on disk yet. The bucket that is written to \
+         next goes to disk when it is full.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.rocksdb.writebuffer.size",
+        long_from(64 << 10).of(Unit::Bytes),
+        Some("33554432"),
+        "What one bucket may hold in memory before it goes to disk.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.rocksdb.thread.num",
+        int_from(1),
+        Some("2"),
+        "Threads that write and compact the files of all indexes.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.rocksdb.files.open",
+        int_from(16),
+        Some("256"),
+        "Files that the index of one bucket keeps open.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.rocksdb.shared-rate-limiter.bytes-per-sec",
+        long_from(0).of(Unit::Bytes),
+        Some("67108864"),
+        "Bytes a second that flushes and compactions of all indexes write at most; 0 does not slow \
+         them down.",
+    )
+    .within(Section::PrimaryKeys),
+    ours(
+        "vltava.kv.threads",
+        int_from(1),
+        Some("2"),
+        "Threads that merge rows and bring them into the indexes: buckets that do so at a time.",
+    )
+    .within(Section::PrimaryKeys),
+    ours(
+        "vltava.kv.queue.bytes",
+        long_from(1).of(Unit::Bytes),
+        Some("67108864"),
+        "Bytes of rows that may wait to be merged into one bucket. Beyond it, writes are refused \
+         with a retriable error.",
+    )
+    .within(Section::PrimaryKeys),
+    ours(
+        "vltava.kv.buffer.bytes",
+        long_from(1 << 20).of(Unit::Bytes),
+        Some("67108864"),
+        "Bytes of rows of one bucket that are in its log and wait, for a sync, to get into its \
+         index. Beyond it, merging waits.",
+    )
+    .within(Section::PrimaryKeys),
+    ours(
+        "vltava.kv.replay.bytes",
+        long_from(1 << 20).of(Unit::Bytes),
+        Some("67108864"),
+        "Bytes of changelog behind what the index of a bucket has on disk, after which it is \
+         written there: what the first use after a crash has to replay.",
+    )
+    .within(Section::PrimaryKeys),
+];
