@@ -16,6 +16,7 @@ pub mod merge;
 pub mod missing;
 pub mod plans;
 pub mod replay;
+pub mod scan;
 pub mod tablet;
 pub mod write_buffer;
 pub mod writer;
