@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use crate::assembly::{AssembleError, Assembly};
 use crate::config::{AdvertisedAddress, Config, ListenerConfig};
 use crate::data_dir::{ClaimError, DataDir};
-use crate::fluss::{FlussWire, auto_partition};
+use crate::fluss::wire::Shared;
+use crate::fluss::{FlussWire, auto_partition, scanners};
 use crate::http::{HttpServer, HttpState, Phase};
 use crate::kafka::wire::KafkaWire;
 use crate::metrics::{Metrics, UPKEEP_INTERVAL};
@@ -73,6 +74,8 @@ pub struct Server {
     assembly: Assembly,
     upkeep: JoinHandle<()>,
     auto_partition: JoinHandle<()>,
+    scanners: JoinHandle<()>,
+    fluss: Arc<Shared>,
     shutdown_timeout: Duration,
     /// Given back last.
     data_dir: DataDir,
@@ -117,6 +120,7 @@ impl Server {
         let fluss_wire = Arc::new(FlussWire::new(Arc::clone(&assembly.broker)));
         serve(fluss, &network, &fluss_wire, &metrics);
         let auto_partition = tokio::spawn(auto_partition::keep(Arc::clone(fluss_wire.shared())));
+        let scanners = tokio::spawn(scanners::keep(Arc::clone(fluss_wire.shared())));
         let upkeep = tokio::spawn(keep_up(metrics));
         phase.send_replace(Phase::Serving);
         let millis = (env.clock.monotonic() - begun).as_millis();
@@ -129,6 +133,8 @@ impl Server {
             assembly,
             upkeep,
             auto_partition,
+            scanners,
+            fluss: Arc::clone(fluss_wire.shared()),
             shutdown_timeout: config.workers().shutdown_timeout,
             data_dir,
         })
@@ -153,6 +159,10 @@ impl Server {
             tracing::warn!(dropped, "connections with open requests were dropped");
         }
         self.auto_partition.abort();
+        self.scanners.abort();
+        // Before the indexes that they read are closed.
+        self.fluss.scanners.close().await;
+        drop(self.fluss);
         self.assembly.close().await;
         self.upkeep.abort();
         self.http.stop();

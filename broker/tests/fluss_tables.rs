@@ -203,10 +203,9 @@ async fn what_cannot_be_a_table_is_refused_with_a_reason() {
     let mut refusal = async |path: PbTablePath, table: &TableDescriptor| {
         client.refusal(create(&path, table, false)).await
     };
-    let mut with_key = log_table(1);
-    with_key.schema.primary_key = vec!["id".into()];
-    with_key.schema.columns[0].data_type.nullable = false;
-    assert_eq!(refusal(path("t"), &with_key).await, ErrorCode::InvalidTable);
+    let mut key = log_table(1);
+    key.schema.primary_key = vec!["missing".into()];
+    assert_eq!(refusal(path("t"), &key).await, ErrorCode::InvalidTable);
     let mut option = log_table(1);
     option.properties.insert("table.unknown".into(), "1".into());
     assert_eq!(refusal(path("t"), &option).await, ErrorCode::InvalidConfig);

@@ -25,7 +25,7 @@ pub use layers::Layers;
 pub use listeners::{AdvertisedAddress, ListenerConfig, Security};
 pub use parts::{
     FetchConfig, FlussConfig, GroupConfig, LogFormat, LoggingConfig, ProducerConfig, SaslUser,
-    StorageConfig, TopicCreationConfig, WorkerConfig,
+    ScannerConfig, StorageConfig, TopicCreationConfig, WorkerConfig,
 };
 pub use settings::{Config, Setting, Source};
 pub use topic::{

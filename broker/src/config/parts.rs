@@ -121,6 +121,21 @@ pub struct FetchConfig {
     pub wait_max: Duration,
 }
 
+/// Scans of the rows of primary-key tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScannerConfig {
+    /// A scan that nobody goes on with is given up after this time.
+    pub ttl: Duration,
+    /// How often that is checked.
+    pub check_interval: Duration,
+    /// Most scans of one bucket at a time.
+    pub bucket_max: usize,
+    /// Most scans at a time.
+    pub server_max: usize,
+    /// Most bytes of one answer.
+    pub batch_bytes_max: usize,
+}
+
 /// What a partition remembers of its producers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerConfig {
@@ -280,6 +295,17 @@ impl Config {
             sessions_max: self.count("max.incremental.fetch.session.cache.slots"),
             described_partitions_max: self.count("max.request.partition.size.limit"),
             wait_max: self.duration("vltava.fetch.wait.max.ms"),
+        }
+    }
+
+    /// Scans of the rows of primary-key tables.
+    pub fn scanners(&self) -> ScannerConfig {
+        ScannerConfig {
+            ttl: self.duration("kv.scanner.ttl"),
+            check_interval: self.duration("kv.scanner.expiration-interval"),
+            bucket_max: self.count("kv.scanner.max-per-bucket"),
+            server_max: self.count("kv.scanner.max-per-server"),
+            batch_bytes_max: self.count("kv.scanner.max-batch-size"),
         }
     }
 

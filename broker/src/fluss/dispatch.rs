@@ -102,12 +102,15 @@ apis! {
     GetMetadata: now handlers::metadata::handle,
     ProduceLog: append handlers::produce_log::start,
     FetchLog: records handlers::fetch_log::handle,
+    PutKv: append handlers::put_kv::start,
+    Lookup: records handlers::lookup::handle,
     ListOffsets: later handlers::list_offsets::handle,
     GetLatestKvSnapshots: now handlers::snapshots::latest_kv,
     GetFileSystemSecurityToken: now handlers::cluster::file_system_token,
     InitWriter: later handlers::init_writer::handle,
     GetLakeSnapshot: now handlers::snapshots::lake,
     LimitScan: records handlers::limit_scan::handle,
+    PrefixLookup: records handlers::lookup::prefix,
     GetDatabaseInfo: now handlers::databases::info,
     CreatePartition: later handlers::partitions::create,
     DropPartition: later handlers::partitions::drop,
@@ -120,6 +123,7 @@ apis! {
     DescribeClusterConfigs: now handlers::cluster::describe_configs,
     GetTableStats: later handlers::table_stats::handle,
     AlterDatabase: later handlers::databases::alter,
+    ScanKv: records handlers::scan_kv::handle,
     GetClusterHealth: now handlers::cluster::health,
 }
 
@@ -190,11 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_an_index_or_a_lake_is_not_advertised() {
+    fn what_needs_snapshots_or_a_lake_is_not_advertised() {
         for key in [
-            ApiKey::PutKv,
-            ApiKey::Lookup,
-            ApiKey::ScanKv,
+            ApiKey::GetKvSnapshotMetadata,
+            ApiKey::AcquireKvSnapshotLease,
             ApiKey::CommitLakeTableSnapshot,
         ] {
             assert!(!SERVED.contains(key), "{key}");

@@ -3,12 +3,19 @@
 use protocol::fluss::batch::InvalidBatch;
 use protocol::fluss::descriptor::DescriptorError;
 use protocol::fluss::error::ErrorCode;
+use protocol::fluss::kv_batch::KvBatchError;
 use protocol::fluss::partition::PartitionError;
 use protocol::fluss::shape::MessageError;
 use storage::catalog::{
     AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
     CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, WriteError,
 };
+use storage::kv::auto_increment::AutoIncrementError;
+use storage::kv::changelog::ChangelogError;
+use storage::kv::merge::{MergeError, PlanError};
+use storage::kv::scan::ScanError;
+use storage::kv::tablet::{InvalidInsert, InvalidPut, KvError};
+use storage::kv::writer::PutError;
 use storage::log::{AppendError, ReadError};
 use storage::tablet::FlussReadError;
 
@@ -199,6 +206,86 @@ impl From<&FlussReadError> for Failure {
                 Failure::new(ErrorCode::LogStorage, error.to_string())
             }
         }
+    }
+}
+
+impl From<&InvalidPut> for Failure {
+    fn from(error: &InvalidPut) -> Self {
+        let code = match error {
+            InvalidPut::Plan(error) => plan_code(error),
+            InvalidPut::Batch(KvBatchError::TooLarge { .. }) => ErrorCode::RecordTooLarge,
+            InvalidPut::Batch(_) => ErrorCode::CorruptRecord,
+        };
+        Failure::new(code, with_source(error))
+    }
+}
+
+impl From<&InvalidInsert> for Failure {
+    fn from(error: &InvalidInsert) -> Self {
+        let code = match error {
+            InvalidInsert::Plan(error) => plan_code(error),
+            InvalidInsert::Key(_) => ErrorCode::CorruptRecord,
+        };
+        Failure::new(code, with_source(error))
+    }
+}
+
+impl From<&KvError> for Failure {
+    fn from(error: &KvError) -> Self {
+        let code = match error {
+            _ if error.is_too_busy() => ErrorCode::StorageBackpressure,
+            KvError::Plan(error) => plan_code(error),
+            KvError::Put(error) => put_code(error),
+            KvError::Append(error) => return error.into(),
+            KvError::QueueFull { .. } => ErrorCode::StorageBackpressure,
+            KvError::Index(_) | KvError::Open(_) => ErrorCode::KvStorage,
+            KvError::AnswerTooLarge { .. } => ErrorCode::RecordTooLarge,
+            // The table was dropped meanwhile, or the broker stops.
+            KvError::Closed => ErrorCode::NotLeaderOrFollower,
+        };
+        Failure::new(code, with_source(error))
+    }
+}
+
+impl From<&ScanError> for Failure {
+    fn from(error: &ScanError) -> Self {
+        let code = match error {
+            ScanError::Thread(_) | ScanError::Index(_) | ScanError::Ended => ErrorCode::KvStorage,
+            ScanError::Busy => ErrorCode::InvalidScanRequest,
+        };
+        Failure::new(code, with_source(error))
+    }
+}
+
+fn plan_code(error: &PlanError) -> ErrorCode {
+    match error {
+        PlanError::UnknownSchema { .. } => ErrorCode::SchemaNotExist,
+        PlanError::Targets(_) => ErrorCode::InvalidTargetColumn,
+        // What Fluss has no code for.
+        PlanError::Partial(_)
+        | PlanError::Deletes(_)
+        | PlanError::VersionColumn(_)
+        | PlanError::Function { .. } => ErrorCode::UnknownServerError,
+    }
+}
+
+fn put_code(error: &PutError) -> ErrorCode {
+    match error {
+        PutError::Full(_) => ErrorCode::RecordTooLarge,
+        PutError::Merge { source, .. } => match source {
+            MergeError::DeletesDisabled => ErrorCode::DeletionDisabled,
+            MergeError::AutoIncrement(AutoIncrementError::Counter { .. })
+            | MergeError::StoredSchema(_)
+            | MergeError::Stored(_) => ErrorCode::KvStorage,
+            MergeError::AutoIncrement(_) | MergeError::Result(_) | MergeError::Bitmap { .. } => {
+                ErrorCode::UnknownServerError
+            }
+        },
+        PutError::Record { source, .. } | PutError::Changelog(source) => match source {
+            ChangelogError::Build(_) => ErrorCode::RecordTooLarge,
+            _ => ErrorCode::UnknownServerError,
+        },
+        PutError::Stored { .. } | PutError::Index(_) => ErrorCode::KvStorage,
     }
 }
 

@@ -8,9 +8,11 @@ pub mod describe;
 pub mod dispatch;
 pub mod error;
 pub mod handlers;
+pub mod keyed;
 pub mod login;
 pub mod refusals;
 pub mod resolve;
+pub mod scanners;
 pub mod wire;
 
 pub use wire::FlussWire;

@@ -9,7 +9,7 @@ use super::wire::Context;
 /// Collects what was refused; the line is written when it is dropped.
 pub struct Refusals<'a> {
     context: &'a Context,
-    first: Option<(TabletId, Failure)>,
+    first: Option<(Option<TabletId>, Failure)>,
     count: u64,
 }
 
@@ -25,6 +25,11 @@ impl<'a> Refusals<'a> {
 
     /// A bucket is refused.
     pub fn note(&mut self, tablet: TabletId, failure: &Failure) {
+        self.note_of(Some(tablet), failure);
+    }
+
+    /// A bucket is refused that the request does not name.
+    pub fn note_of(&mut self, tablet: Option<TabletId>, failure: &Failure) {
         self.context.meter.failed(failure.code.name(), 1);
         self.count += 1;
         self.first.get_or_insert_with(|| (tablet, failure.clone()));
@@ -39,11 +44,18 @@ impl Drop for Refusals<'_> {
         let Context { peer, api, .. } = self.context;
         let (client, buckets) = (peer.address, self.count);
         let view = self.context.broker().catalog.view();
-        let table = view.table(tablet.table).map(|table| table.path.to_string());
-        if matches!(code, ErrorCode::LogStorage | ErrorCode::DiskWriteLocked) {
-            tracing::warn!(%client, %api, table, %tablet, buckets, ?code, cause = message, "a bucket failed");
+        let table = tablet.and_then(|tablet| view.table(tablet.table));
+        let table = table.map(|table| table.path.to_string());
+        let tablet = tablet.map(|tablet| tablet.to_string());
+        let storage = [
+            ErrorCode::LogStorage,
+            ErrorCode::KvStorage,
+            ErrorCode::DiskWriteLocked,
+        ];
+        if storage.contains(code) {
+            tracing::warn!(%client, %api, table, tablet, buckets, ?code, cause = message, "a bucket failed");
         } else {
-            tracing::info!(%client, %api, table, %tablet, buckets, ?code, cause = message, "refused a bucket");
+            tracing::info!(%client, %api, table, tablet, buckets, ?code, cause = message, "refused a bucket");
         }
     }
 }

@@ -11,6 +11,7 @@ use protocol::fluss::frame::{FrameTooLong, RequestFrame, encode_error};
 
 use super::dispatch::{self, SERVED};
 use super::login::Login;
+use super::scanners::Scanners;
 use crate::broker::Broker;
 use crate::config::Security;
 use crate::memory::{Grant, Share};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub broker: Arc<Broker>,
     /// Held while a partition is made, so that the limit of a table is counted and kept.
     pub partition_turn: Mutex<()>,
+    /// The scans of SCAN_KV that are under way.
+    pub scanners: Scanners,
 }
 
 /// What the wire remembers about a connection.
@@ -52,6 +55,8 @@ pub struct Context {
     pub fetch_share: Arc<Share>,
     /// What is asked.
     pub api: ApiKey,
+    /// In which version.
+    pub version: i16,
     /// Goes back with the answer.
     pub request_id: i32,
     /// Counts the request and the errors of its answer.
@@ -85,6 +90,11 @@ impl FlussWire {
             secured: secured.map(|listener| listener.name).collect(),
             meters: dispatch::KEYS.iter().map(meter).collect(),
             shared: Arc::new(Shared {
+                scanners: Scanners::new(
+                    broker.env.clone(),
+                    broker.config().scanners(),
+                    broker.metrics.kv_scans(),
+                ),
                 broker,
                 partition_turn: Mutex::new(()),
             }),
@@ -169,6 +179,7 @@ impl Wire for FlussWire {
             peer: Arc::clone(&connection.peer),
             fetch_share: Arc::clone(&connection.fetch_share),
             api,
+            version: request.api_version,
             request_id: request.request_id,
             meter: Arc::clone(meter),
         };

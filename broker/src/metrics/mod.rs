@@ -110,6 +110,11 @@ impl Metrics {
         self.gauge(&table::UNPACKING_MEMORY_FREE, &[])
     }
 
+    /// The meter of scans of primary-key tables.
+    pub fn kv_scans(&self) -> Gauge {
+        self.gauge(&table::KV_SCANS, &[])
+    }
+
     /// The meter of the free request memory.
     pub fn request_memory_free(&self) -> Gauge {
         self.gauge(&table::REQUEST_MEMORY_FREE, &[])

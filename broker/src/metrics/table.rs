@@ -186,6 +186,11 @@ pub(super) static UNPACKING_MEMORY_FREE: Metric = gauge(
     &[],
     "Bytes that produced batches may still be decompressed to at one time.",
 );
+pub(super) static KV_SCANS: Metric = gauge(
+    "vltava_kv_scans",
+    &[],
+    "Scans of the rows of primary-key tables that are under way.",
+);
 pub(super) static PANICS: Metric = counter(
     "vltava_panics_total",
     &[],
@@ -298,6 +303,22 @@ static BY_NAME: &[Metric] = &[
         &[],
         "Bytes that readers of some columns were spared.",
     ),
+    counter(
+        "vltava_kv_put_records_total",
+        &[],
+        "Upserts and deletes of primary-key tables that were taken in.",
+    ),
+    counter("vltava_kv_lookup_keys_total", &[], "Keys looked up."),
+    counter(
+        "vltava_kv_lookup_missing_total",
+        &[],
+        "Keys looked up that had no row.",
+    ),
+    counter(
+        "vltava_kv_prefix_lookups_total",
+        &[],
+        "Prefixes of keys looked up.",
+    ),
     gauge("vltava_groups", &["state"], "Consumer groups."),
     counter(
         "vltava_group_rebalances_total",
@@ -347,6 +368,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         &REQUEST_MEMORY_FREE,
         &FETCH_MEMORY_FREE,
         &UNPACKING_MEMORY_FREE,
+        &KV_SCANS,
         &PANICS,
         &BUILD,
         &CPU_SECONDS,

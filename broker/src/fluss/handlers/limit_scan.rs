@@ -1,4 +1,5 @@
-//! LIMIT_SCAN (1033): the last rows of a bucket, in whole batches; clients cut them.
+//! LIMIT_SCAN (1033): of a log the last rows of a bucket, in whole batches that clients cut; of a
+//! primary-key table the first rows by their keys, in one batch of values.
 
 use std::time::Duration;
 
@@ -6,15 +7,17 @@ use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{LimitScanRequest, LimitScanResponse};
 use protocol::fluss::records_answer::encode_limit_scan;
-use protocol::ids::TabletId;
+use protocol::fluss::value::ValueBatchBuilder;
 use storage::tablet::FlussRead;
 use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
+use crate::fluss::keyed::{self, Asked};
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::{Context, Records};
 use crate::memory::Grant;
+use crate::tablets::OpenBucket;
 
 /// How long a scan waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
@@ -22,13 +25,17 @@ const MEMORY_WAIT: Duration = Duration::from_secs(5);
 /// Reads the last rows. What is wrong with the bucket stands in the answer.
 pub async fn handle(context: &Context, request: LimitScanRequest) -> Result<Records, Failure> {
     let id = resolve::tablet_id(request.table_id, request.partition_id, request.bucket_id);
-    let (answer, records, grant) = match scan(context, id, request.limit).await {
-        Ok((records, grant)) => {
+    let asked = Asked {
+        id,
+        routing_bucket_count: request.routing_bucket_count,
+    };
+    let (answer, records, grant) = match scan(context, asked, request.limit).await {
+        Ok(found) => {
             let answer = LimitScanResponse {
-                is_log_table: Some(true),
+                is_log_table: Some(found.is_log),
                 ..LimitScanResponse::default()
             };
-            (answer, Some(records), grant)
+            (answer, Some(found.records), found.grant)
         }
         Err(failure) => {
             Refusals::new(context).note(id, &failure);
@@ -46,30 +53,36 @@ pub async fn handle(context: &Context, request: LimitScanRequest) -> Result<Reco
     })
 }
 
-async fn scan(
-    context: &Context,
-    id: TabletId,
-    limit: i32,
-) -> Result<(Vec<Bytes>, Option<Grant>), Failure> {
-    let broker = context.broker();
-    let bucket = resolve::bucket(broker, id).await?;
+/// What a scan found.
+struct Found {
+    is_log: bool,
+    records: Vec<Bytes>,
+    grant: Option<Grant>,
+}
+
+async fn scan(context: &Context, asked: Asked, limit: i32) -> Result<Found, Failure> {
+    let bucket = resolve::bucket(context.broker(), asked.id).await?;
+    match &bucket.kv {
+        None => last_of_log(context, &bucket, limit).await,
+        Some(_) => first_by_key(context, asked, limit).await,
+    }
+}
+
+async fn last_of_log(context: &Context, bucket: &OpenBucket, limit: i32) -> Result<Found, Failure> {
     let watermarks = bucket.tablet.watermarks();
     let end = watermarks.last_stable.min(watermarks.high_watermark);
     let rows = (end - watermarks.log_start).min(i64::from(limit.max(0)));
     if rows <= 0 {
-        return Ok((Vec::new(), None));
+        return Ok(Found {
+            is_log: true,
+            records: Vec::new(),
+            grant: None,
+        });
     }
-    let bytes_max = broker.config().fetch().answer_bytes_max;
-    let deadline = Instant::now() + MEMORY_WAIT;
-    let memory = &broker.fetch_memory;
-    let grant = memory.grant_whole(&context.fetch_share, bytes_max, deadline);
-    let grant = grant.await.ok_or_else(|| {
-        let text = "too many answers wait for their clients";
-        Failure::new(ErrorCode::RequestTimeOut, text)
-    })?;
+    let grant = memory(context).await?;
     let read = FlussRead {
         offset: end + -rows,
-        bytes_max,
+        bytes_max: grant.bytes(),
         at_least_one: true,
         projection: None,
         filter: None,
@@ -80,5 +93,40 @@ async fn scan(
         .await
         .map_err(|error| Failure::from(&error))?;
     let grant = grant.settle(batches.chunks.iter().map(Bytes::len).sum());
-    Ok((batches.chunks, Some(grant)))
+    Ok(Found {
+        is_log: true,
+        records: batches.chunks,
+        grant: Some(grant),
+    })
+}
+
+async fn first_by_key(context: &Context, asked: Asked, limit: i32) -> Result<Found, Failure> {
+    let (_, kv) = keyed::bucket(context, asked).await?;
+    let grant = memory(context).await?;
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let rows = kv.first_rows(limit, grant.bytes()).await;
+    let rows = rows.map_err(|error| Failure::from(&error))?;
+    let mut batch = ValueBatchBuilder::new();
+    for row in rows {
+        batch.append(&row);
+    }
+    let records = batch.finish();
+    let grant = grant.settle(records.len());
+    Ok(Found {
+        is_log: false,
+        records: vec![records],
+        grant: Some(grant),
+    })
+}
+
+async fn memory(context: &Context) -> Result<Grant, Failure> {
+    let broker = context.broker();
+    let bytes_max = broker.config().fetch().answer_bytes_max;
+    let deadline = Instant::now() + MEMORY_WAIT;
+    let memory = &broker.fetch_memory;
+    let grant = memory.grant_whole(&context.fetch_share, bytes_max, deadline);
+    grant.await.ok_or_else(|| {
+        let text = "too many answers wait for their clients";
+        Failure::new(ErrorCode::RequestTimeOut, text)
+    })
 }

@@ -1,8 +1,10 @@
 //! GET_TABLE_STATS (1059): rows that a reader would see.
 
+use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{
     GetTableStatsRequest, GetTableStatsResponse, PbTableStatsRespForBucket,
 };
+use protocol::ids::TabletId;
 
 use crate::fluss::error::Failure;
 use crate::fluss::refusals::Refusals;
@@ -24,8 +26,8 @@ pub async fn handle(
             bucket_id: asked.bucket_id,
             ..PbTableStatsRespForBucket::default()
         };
-        match resolve::bucket(context.broker(), id).await {
-            Ok(bucket) => answer.row_count = Some(bucket.tablet.row_count()),
+        match row_count(context, id).await {
+            Ok(rows) => answer.row_count = Some(rows),
             Err(failure) => {
                 refusals.note(id, &failure);
                 answer.error_code = Some(failure.code.code());
@@ -35,4 +37,21 @@ pub async fn handle(
         buckets_resp.push(answer);
     }
     Ok(GetTableStatsResponse { buckets_resp })
+}
+
+async fn row_count(context: &Context, id: TabletId) -> Result<i64, Failure> {
+    let bucket = resolve::bucket(context.broker(), id).await?;
+    let Some(kv) = &bucket.kv else {
+        return Ok(bucket.tablet.row_count());
+    };
+    let counted = kv.row_count().await;
+    counted
+        .map_err(|error| Failure::from(&error))?
+        .ok_or_else(|| {
+            let text = format!(
+                "rows of table {} are not counted, as its changelog image is WAL",
+                bucket.table.path
+            );
+            Failure::new(ErrorCode::InvalidTable, text)
+        })
 }

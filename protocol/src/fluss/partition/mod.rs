@@ -10,6 +10,7 @@
 mod auto;
 mod pattern;
 pub mod text;
+pub mod value;
 mod zone;
 
 use thiserror::Error;

@@ -16,6 +16,7 @@
 //! *Invariant*: everything in the log of such a bucket was appended by its lane.
 
 mod error;
+mod inserts;
 mod lane;
 mod open;
 mod reads;
@@ -24,6 +25,7 @@ mod table;
 mod tests;
 
 pub use error::{InvalidPut, KvError, OpenIndexError};
+pub use inserts::InvalidInsert;
 pub use table::{KvTable, KvTableSpec, TableIds};
 
 use std::sync::Arc;

@@ -1,0 +1,88 @@
+//! Buckets of primary-key tables as requests for their rows name them.
+
+use std::sync::Arc;
+
+use protocol::fluss::error::ErrorCode;
+use protocol::fluss::options::TableConfig;
+use protocol::ids::TabletId;
+use storage::catalog::Table;
+use storage::kv::tablet::KvTablet;
+
+use super::error::Failure;
+use super::resolve;
+use super::wire::Context;
+use crate::tablets::OpenBucket;
+
+/// What a request says about a bucket of a primary-key table.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Which.
+    pub id: TabletId,
+    /// Buckets that the client chose among; 1.0.0 and later say it.
+    pub routing_bucket_count: Option<i32>,
+}
+
+/// The keys of a bucket; opens it when it is not open.
+pub async fn bucket(
+    context: &Context,
+    asked: Asked,
+) -> Result<(Arc<OpenBucket>, KvTablet), Failure> {
+    let bucket = resolve::bucket(context.broker(), asked.id).await?;
+    let Some(kv) = bucket.kv.clone() else {
+        let text = format!("table {} has no primary key", bucket.table.path);
+        return Err(Failure::new(ErrorCode::NonPrimaryKeyTable, text));
+    };
+    check_routing(context, &bucket.table, asked)?;
+    check_client(context.version, &bucket.table)?;
+    Ok((bucket, kv))
+}
+
+/// A client that hashed over another number of buckets asks the wrong one for its keys.
+fn check_routing(context: &Context, table: &Table, asked: Asked) -> Result<(), Failure> {
+    let Some(chosen_among) = asked.routing_bucket_count else {
+        return Ok(());
+    };
+    let count = match asked.id.table_partition {
+        None => table.bucket_count,
+        Some(id) => {
+            let view = context.broker().catalog.view();
+            let partition = view.partition(id);
+            partition.map_or(table.bucket_count, |partition| partition.bucket_count)
+        }
+    };
+    if u32::try_from(chosen_among).is_ok_and(|chosen_among| chosen_among == count) {
+        return Ok(());
+    }
+    let text = format!(
+        "the bucket was chosen among {chosen_among}, and table {} has {count}",
+        table.path
+    );
+    Err(Failure::new(ErrorCode::InvalidBucketRouting, text))
+}
+
+/// Clients before version 1 of these APIs encode keys of such tables in another way.
+fn check_client(version: i16, table: &Table) -> Result<(), Failure> {
+    if version > 0 || has_default_bucket_key(table) {
+        return Ok(());
+    }
+    let Ok(config) = TableConfig::parse(&table.properties) else {
+        return Ok(());
+    };
+    if config.datalake_format.is_none() || config.kv_format_version != Some(2) {
+        return Ok(());
+    }
+    let text = format!(
+        "table {} has keys of kv format version 2, which the client is too old for",
+        table.path
+    );
+    Err(Failure::new(ErrorCode::UnsupportedVersion, text))
+}
+
+/// True when rows are spread over buckets by their whole key.
+pub fn has_default_bucket_key(table: &Table) -> bool {
+    let key = &table.schema().schema.primary_key;
+    let key = key
+        .iter()
+        .filter(|name| !table.partition_keys.contains(name));
+    key.eq(&table.bucket_keys)
+}
