@@ -20,6 +20,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "fluss_request" => fluss::requests(),
         "fluss_batch" => fluss::batches(),
         "fluss_rows" => fluss::rows(),
+        "fluss_keyed" => fluss::keyed(),
         "fluss_arrow" => without_choices(fluss::batches(), 50),
         "fluss_statistics" => fluss::statistics(),
         "fluss_descriptors" => descriptors(),

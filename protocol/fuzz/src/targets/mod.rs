@@ -7,6 +7,7 @@
 
 mod fluss;
 mod fluss_batch;
+mod fluss_keyed;
 mod kafka;
 mod reader;
 mod schemas;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     target("fluss_request", fluss::request),
     target("fluss_batch", fluss_batch::batch),
     target("fluss_rows", fluss::rows),
+    target("fluss_keyed", fluss_keyed::batch),
     target("fluss_arrow", fluss::arrow),
     target("fluss_statistics", fluss_batch::statistics),
     target("fluss_descriptors", text::descriptors),

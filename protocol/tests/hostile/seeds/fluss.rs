@@ -7,9 +7,11 @@ use protocol::fluss::api::{APIS, Request};
 use protocol::fluss::arrow_message::BufferCodec;
 use protocol::fluss::batch::{BatchSpec, Changes, build_arrow, build_empty, build_rows};
 use protocol::fluss::buffer_codec::Compressor;
+use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
 use protocol::fluss::messages::*;
+use protocol::fluss::options::KvFormat;
 use protocol::ids::SchemaId;
-use protocol::row::{Datum, Timestamp, aligned, compacted, indexed};
+use protocol::row::{Datum, RowLayout, Timestamp, aligned, compacted, indexed};
 use protocol::schema::{DataType, Schema, TypeKind};
 
 use crate::targets::schemas;
@@ -156,6 +158,29 @@ pub fn rows() -> Vec<Vec<u8>> {
                 written.unwrap();
                 seeds.push(out);
             }
+        }
+    }
+    seeds
+}
+
+/// A schema, choices, then a KV batch; every schema in both row formats, with a delete.
+pub fn keyed() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (at, schema) in (0..).zip(schemas()) {
+        let rows = datums(schema);
+        for (format, choice) in [(KvFormat::Compacted, 0), (KvFormat::Indexed, 1)] {
+            let layout = RowLayout::of(format, schema);
+            let mut batch = KvBatchBuilder::new(SchemaId::new(1), Some((1, 0)));
+            for row in &rows {
+                let (mut key, mut bytes) = (Vec::new(), Vec::new());
+                // Also where columns are null, which no key has.
+                compacted::write(row, types(schema), &mut key).unwrap();
+                layout.write(row, &mut bytes).unwrap();
+                for row in [Some(&bytes[..]), None] {
+                    batch.append(KvRecord { key: &key, row });
+                }
+            }
+            seeds.push([&[at, choice], &batch.finish()[..]].concat());
         }
     }
     seeds
