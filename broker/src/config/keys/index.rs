@@ -79,4 +79,41 @@ pub(super) static KEYS: &[Key] = &[
          written there: what the first use after a crash has to replay.",
     )
     .within(Section::PrimaryKeys),
+    fluss(
+        "kv.scanner.ttl",
+        long_from(1).of(Unit::Millis),
+        Some("600000"),
+        "How long a scan of a bucket's rows, which keeps the rows of one moment, waits for its \
+         client to go on.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.scanner.expiration-interval",
+        long_from(1).of(Unit::Millis),
+        Some("30000"),
+        "How often scans whose clients do not go on are looked for.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.scanner.max-per-bucket",
+        int_from(0),
+        Some("8"),
+        "Most scans of one bucket at a time.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.scanner.max-per-server",
+        int_from(0),
+        Some("200"),
+        "Most scans of all buckets at a time. Each has a thread that sleeps between two requests.",
+    )
+    .within(Section::PrimaryKeys),
+    fluss(
+        "kv.scanner.max-batch-size",
+        int_from(1).of(Unit::Bytes),
+        Some("10485760"),
+        "Most bytes of rows in one answer to a scan, whatever the client asks for. One row is sent \
+         whole even when it is larger.",
+    )
+    .within(Section::PrimaryKeys),
 ];
