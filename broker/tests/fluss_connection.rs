@@ -67,9 +67,9 @@ async fn unknown_keys_versions_and_bodies_are_answered_with_errors() {
         code(&mut client, 1000, 9, &hello).await,
         Some(ErrorCode::UnsupportedVersion)
     );
-    let put_kv = ApiKey::PutKv.code();
+    let unserved = ApiKey::CommitLakeTableSnapshot.code();
     assert_eq!(
-        code(&mut client, put_kv, 0, &[]).await,
+        code(&mut client, unserved, 0, &[]).await,
         Some(ErrorCode::UnsupportedVersion)
     );
     assert_eq!(

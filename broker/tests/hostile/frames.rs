@@ -146,7 +146,7 @@ pub async fn unknown(broker: &UnderAttack) {
         .lines
         .must_have(&["client=127.0.0.1:", "unknown api key 999"]);
 
-    for (key, version) in [(999, 0), (-1, 0), (1000, 9), (1016, 0), (1063, 0)] {
+    for (key, version) in [(999, 0), (-1, 0), (1000, 9), (1016, 3), (1063, 0)] {
         let answer = ask(broker.fluss(), &fluss_request(key, version, &[])).await;
         assert_eq!(refusal(&answer), ErrorCode::UnsupportedVersion);
     }
@@ -197,6 +197,18 @@ pub async fn counts(broker: &UnderAttack) {
             ApiKey::ProduceLog,
             &front[..],
             [0x22, 4, 0x10, 0, 0x1a, 0],
+            2_500_000,
+        ),
+        (
+            ApiKey::PutKv,
+            &front[..],
+            [0x2a, 4, 0x10, 0, 0x1a, 0],
+            2_500_000,
+        ),
+        (
+            ApiKey::Lookup,
+            &front[..2],
+            [0x12, 4, 0x10, 0, 0x1a, 0],
             2_500_000,
         ),
         (

@@ -19,6 +19,7 @@ mod attack;
 mod batches;
 mod broker_under_attack;
 mod frames;
+mod keyed;
 mod log;
 mod neighbours;
 mod stalling;
@@ -60,6 +61,7 @@ async fn hostile_clients_harm_nobody() {
         .await;
     broker.during("Kafka bombs", batches::kafka(&broker)).await;
     broker.during("Fluss bombs", batches::fluss(&broker)).await;
+    broker.during("KV batches", keyed::all(&broker)).await;
     broker
         .during("slow senders", stalling::senders(&broker))
         .await;
