@@ -6,6 +6,8 @@
 //! at the offset that was acknowledged, no record is there twice, each producer's records are in
 //! order, what a reader saw is still there, both wires agree, and `vltava check` finds no damage.
 //!
+//! Tables with keys are written, looked up and read on the way (`counters.rs`).
+//!
 //! Idempotent producers send what was not acknowledged again to the restarted broker, under the
 //! same sequence numbers. Plain ones do not: their open batches are there once or not at all.
 //!
@@ -17,6 +19,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod counters;
 mod process;
 mod reader;
 mod verify;
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use common::fluss::{Client, log_table, path};
 use common::kafka_peer::Kafka;
+use counters::{Counted, Counters};
 use process::{Broker, check, start_and_kill};
 use protocol::fluss::messages::PbTablePath;
 use reader::{Reader, follow};
@@ -153,8 +157,11 @@ async fn what_was_acknowledged_survives_every_kill() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let mut totals = Totals::default();
     let mut subjects = Vec::new();
+    let (mut counters, mut counted) = (None, Counted::default());
     for round in 0..rounds {
-        let run = play(round, data.path(), &mut subjects, &mut random, &mut totals);
+        let state = (&mut subjects, &mut counters);
+        let report = (&mut totals, &mut counted);
+        let run = play(round, data.path(), state, &mut random, report);
         let played = tokio::time::timeout(ROUND_LIMIT, run).await;
         assert!(played.is_ok(), "seed {seed}: round {round} hangs");
     }
@@ -162,9 +169,12 @@ async fn what_was_acknowledged_survives_every_kill() {
     for subject in &mut subjects {
         verify(subject, &broker, &mut totals).await;
     }
+    if let Some(counters) = &mut counters {
+        counters.verify(&broker, &mut counted).await;
+    }
     broker.stop();
     check(data.path(), true);
-    println!("seed {seed}, {rounds} rounds: {totals:?}");
+    println!("seed {seed}, {rounds} rounds: {totals:?} {counted:?}");
     assert!(totals.batches > 0 && totals.seen > 0, "{totals:?}");
 }
 
@@ -172,9 +182,9 @@ async fn what_was_acknowledged_survives_every_kill() {
 async fn play(
     round: u64,
     data: &std::path::Path,
-    subjects: &mut Vec<Subject>,
+    (subjects, counters): (&mut Vec<Subject>, &mut Option<Counters>),
     random: &mut SeededRandomness,
-    totals: &mut Totals,
+    (totals, counted): (&mut Totals, &mut Counted),
 ) {
     // The system lives on: in page-cache mode, too, nothing is lost.
     let mode = ["fsync", "page-cache"][(round / ROUNDS_PER_TABLE % 2) as usize];
@@ -183,12 +193,16 @@ async fn play(
     for subject in subjects.iter_mut() {
         verify(subject, &broker, totals).await;
     }
+    if let Some(counters) = counters {
+        counters.verify(&broker, counted).await;
+    }
     if round.is_multiple_of(ROUNDS_PER_TABLE) {
         let number = round / ROUNDS_PER_TABLE;
         *subjects = vec![
             Subject::raw(&broker, number).await,
             Subject::typed(&broker, number).await,
         ];
+        *counters = Some(Counters::new(&broker, number).await);
     }
     let load = Duration::from_millis(30 + random.below(400));
     let mut writing = Vec::new();
@@ -204,8 +218,15 @@ async fn play(
             following.push((number, tokio::spawn(follow(reader, kafka, fluss))));
         }
     }
+    let counting = counters.take().map(|counters| {
+        let seed = random.next_u64() >> 1;
+        tokio::spawn(counters.write(broker.fluss, seed))
+    });
     tokio::time::sleep(load).await;
     broker.kill();
+    if let Some(counting) = counting {
+        *counters = Some(counting.await.expect("writers that met no error"));
+    }
     for (number, writer) in writing {
         let writer = writer.await.expect("a writer that met no error");
         subjects[number].writers.push(writer);
