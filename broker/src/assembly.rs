@@ -146,7 +146,10 @@ impl Assembly {
         let newest = self.commit_clock.newest();
         let closed = tokio::task::spawn_blocking(move || {
             broker.tablets.close();
-            broker.catalog.raise_commit_time_floor_ms(newest)
+            let recorded = broker.catalog.raise_commit_time_floor_ms(newest);
+            // Tasks that are being ended may hold the broker for longer.
+            broker.catalog.close();
+            recorded
         });
         match closed.await {
             Ok(Ok(())) => {}

@@ -49,7 +49,7 @@ pub enum WriteError {
     #[error("catalog store")]
     Store(#[source] StoreError),
     /// An earlier change failed.
-    #[error("catalog is offline for changes after an earlier failure")]
+    #[error("catalog takes no more changes: one failed, or it is closed")]
     Offline,
 }
 

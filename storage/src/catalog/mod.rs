@@ -77,12 +77,13 @@ pub struct Catalog {
     env: Env,
     settings: CatalogSettings,
     cluster_id: String,
-    store: Box<dyn CatalogStore>,
     writer: Mutex<Writer>,
     views: watch::Sender<Arc<CatalogView>>,
 }
 
 struct Writer {
+    /// None once the catalog is closed.
+    store: Option<Box<dyn CatalogStore>>,
     counters: Counters,
     /// Producer ids that are reserved and not handed out.
     producer_ids: Range<i64>,
@@ -134,6 +135,7 @@ impl Catalog {
             store.commit(&first_changes)?;
         }
         let writer = Writer {
+            store: Some(store),
             counters,
             producer_ids: 0..0,
             row_numbers,
@@ -143,7 +145,6 @@ impl Catalog {
             env,
             settings,
             cluster_id: meta.cluster_id,
-            store,
             writer: Mutex::new(writer),
             views: watch::Sender::new(Arc::new(view)),
         })
@@ -225,11 +226,16 @@ impl Catalog {
         Ok(())
     }
 
+    /// Gives the store back, whoever still holds the catalog: it may be opened again when this
+    /// returns. No more changes are taken.
+    pub fn close(&self) {
+        self.writer.lock().store = None;
+    }
+
     fn commit(&self, writer: &mut Writer, changes: &[RecordChange]) -> Result<(), WriteError> {
-        if writer.is_offline {
-            return Err(WriteError::Offline);
-        }
-        self.store.commit(changes).map_err(|error| match error {
+        let store = writer.store.as_ref().filter(|_| !writer.is_offline);
+        let store = store.ok_or(WriteError::Offline)?;
+        store.commit(changes).map_err(|error| match error {
             StoreError::Full(error) => WriteError::Full(error),
             error => {
                 writer.is_offline = true;

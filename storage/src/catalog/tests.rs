@@ -124,6 +124,12 @@ impl World {
     }
 }
 
+/// What the store of a catalog holds.
+fn records(catalog: &Catalog) -> Vec<(String, Vec<u8>)> {
+    let writer = catalog.writer.lock();
+    writer.store.as_ref().unwrap().load().unwrap()
+}
+
 fn in_memory() -> Catalog {
     let env = Simulation::new(SEED).env();
     Catalog::open(

@@ -84,6 +84,23 @@ fn row_numbers_are_handed_out_once_over_restarts_and_go_with_their_table() {
 }
 
 #[test]
+fn a_closed_catalog_may_be_opened_again_while_somebody_holds_it() {
+    let world = World::new();
+    let catalog = world.open();
+    let made = catalog.create_table(topic("orders")).unwrap();
+    catalog.close();
+    let again = world.open();
+    assert_eq!(again.view().table(made.id), Some(&made));
+    let late = catalog.create_table(topic("late"));
+    assert!(
+        matches!(late, Err(CreateTableError::Write(WriteError::Offline))),
+        "{late:?}"
+    );
+    assert_eq!(catalog.view().table(made.id), Some(&made));
+    again.create_table(topic("late")).unwrap();
+}
+
+#[test]
 fn epochs_ids_and_the_commit_time_floor_never_go_back() {
     let world = World::new();
     let mut catalog = world.open();

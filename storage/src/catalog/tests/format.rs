@@ -43,7 +43,7 @@ fn from_text(text: &str) -> MemoryStore {
 fn records_of_format_1_open_and_are_written_the_same() {
     let made = in_memory();
     fill(&made);
-    let text = to_text(&made.store.load().unwrap());
+    let text = to_text(&records(&made));
     if let Some(path) = std::env::var_os("VLTAVA_WRITE_FIXTURE") {
         std::fs::write(path, &text).unwrap();
     }

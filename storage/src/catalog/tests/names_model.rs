@@ -82,7 +82,7 @@ proptest! {
         for (number, step) in steps.iter().enumerate() {
             take(&catalog, step);
             if matches!(step, Step::Restart) {
-                let records = catalog.store.load().unwrap();
+                let records = records(&catalog);
                 let before = contents(&catalog.view());
                 let env = Simulation::new(100 + number as u64).env();
                 let store = Box::new(MemoryStore::new(records));

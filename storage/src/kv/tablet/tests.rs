@@ -230,6 +230,15 @@ fn encoded(key: i32) -> Vec<u8> {
     out
 }
 
+/// The last handle goes, and what its lane was about to do with it.
+fn power_off(kv: KvTablet) {
+    let inner = Arc::downgrade(&kv.inner);
+    drop(kv);
+    while inner.strong_count() > 0 {
+        std::thread::yield_now();
+    }
+}
+
 fn high_watermark(kv: &KvTablet) -> i64 {
     let watermarks = kv.inner.log.log().watermarks();
     watermarks.high_watermark.value()
@@ -252,7 +261,7 @@ async fn an_acknowledged_row_is_found_and_survives_a_power_loss() {
     assert_eq!(fixture.get(&kv, 2).await, None);
     assert_eq!(kv.row_count().await.unwrap(), Some(1));
     // The index had nothing on disk, the log everything.
-    drop(kv);
+    power_off(kv);
     fixture.simulation.disk.crash(7);
     fixture.store.index.lock().as_ref().unwrap().crash(0);
     let kv = fixture.open();
@@ -293,7 +302,7 @@ async fn an_index_that_is_ahead_of_a_log_that_grew_again_is_made_anew() {
         .unwrap()
         .flush()
         .unwrap();
-    drop(kv);
+    power_off(kv);
     fixture.simulation.disk.crash(3);
     let kv = fixture.open();
     let end = kv.inner.log.log().watermarks().log_end;
@@ -320,7 +329,7 @@ async fn an_index_that_is_ahead_of_a_log_that_grew_again_is_made_anew() {
         .unwrap()
         .flush()
         .unwrap();
-    drop(kv);
+    power_off(kv);
     fixture.simulation.disk.crash(3);
     *fixture.store.index.lock() = Some({
         let foreign = MemoryIndex::new(true);
