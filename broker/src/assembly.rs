@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerParts};
+use crate::cleaning::Cleaning;
 use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::{GroupConfig, GroupCoordinator};
 use crate::coordinator::group_log::TopicGroupLog;
@@ -74,6 +75,7 @@ pub struct Assembly {
     /// Its core.
     pub broker: Arc<Broker>,
     commit_clock: Arc<CommitClock>,
+    cleaning: Arc<Cleaning>,
     care: Vec<JoinHandle<()>>,
 }
 
@@ -124,14 +126,22 @@ impl Assembly {
             advertised,
             stopping,
         });
-        let care = vec![
+        let cleaning = Cleaning::new(Arc::clone(&broker));
+        let mut care = vec![
             tokio::spawn(open_logs(Arc::clone(&broker))),
             tokio::spawn(enforce_retention(Arc::clone(&broker))),
             tokio::spawn(checkpoint(Arc::clone(&broker), Arc::clone(&commit_clock))),
         ];
+        for _ in 0..broker.config().cleaner().threads {
+            care.push(tokio::spawn(clean(
+                Arc::clone(&broker),
+                Arc::clone(&cleaning),
+            )));
+        }
         Ok(Assembly {
             broker,
             commit_clock,
+            cleaning,
             care,
         })
     }
@@ -141,6 +151,7 @@ impl Assembly {
         for task in &self.care {
             task.abort();
         }
+        self.cleaning.stop();
         self.broker.groups.stop().await;
         let broker = Arc::clone(&self.broker);
         let newest = self.commit_clock.newest();
@@ -253,6 +264,24 @@ async fn enforce_retention(broker: Arc<Broker>) {
         ticks.tick().await;
         let tablets = Arc::clone(&broker.tablets);
         run("retention", move || tablets.enforce_retention()).await;
+    }
+}
+
+/// One thread of the cleaner.
+async fn clean(broker: Arc<Broker>, cleaning: Arc<Cleaning>) {
+    loop {
+        tokio::time::sleep(broker.config().cleaner().backoff).await;
+        loop {
+            let cleaning = Arc::clone(&cleaning);
+            match tokio::task::spawn_blocking(move || cleaning.clean_next()).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "cleaning failed");
+                    break;
+                }
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod assembly;
 pub mod broker;
+pub mod cleaning;
 pub mod cli;
 pub mod config;
 pub mod coordinator;

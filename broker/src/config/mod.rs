@@ -24,8 +24,8 @@ pub use key::{Key, Kind, Scope, Section, Unit, Width};
 pub use layers::Layers;
 pub use listeners::{AdvertisedAddress, ListenerConfig, Security};
 pub use parts::{
-    FetchConfig, FlussConfig, GroupConfig, LogFormat, LoggingConfig, ProducerConfig, SaslUser,
-    ScannerConfig, StorageConfig, TopicCreationConfig, WorkerConfig,
+    CleanerConfig, FetchConfig, FlussConfig, GroupConfig, LogFormat, LoggingConfig, ProducerConfig,
+    SaslUser, ScannerConfig, StorageConfig, TopicCreationConfig, WorkerConfig,
 };
 pub use settings::{Config, Setting, Source};
 pub use topic::{

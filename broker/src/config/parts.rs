@@ -55,6 +55,21 @@ pub struct StorageConfig {
     pub append_queue_bytes: usize,
 }
 
+/// How the cleaner works.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CleanerConfig {
+    /// Whether it works at all.
+    pub enabled: bool,
+    /// Logs that are cleaned at the same time.
+    pub threads: usize,
+    /// How long it sleeps when no log needs it.
+    pub backoff: Duration,
+    /// Bytes read and written in a second by all threads together. `None`: no limit.
+    pub bytes_per_second_max: Option<f64>,
+    /// Memory of one thread for the newest offsets of keys.
+    pub map_bytes: usize,
+}
+
 /// How topics and tables are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCreationConfig {
@@ -230,6 +245,22 @@ impl Config {
             retention_check_interval: self.duration("log.retention.check.interval.ms"),
             checkpoint_interval: self.duration("log.flush.offset.checkpoint.interval.ms"),
             append_queue_bytes: self.count("vltava.append.queue.bytes"),
+        }
+    }
+
+    /// How the cleaner works.
+    pub fn cleaner(&self) -> CleanerConfig {
+        // No disk is as fast: Kafka's default, the largest number, means no limit too.
+        const NO_LIMIT: f64 = 1e15;
+        CleanerConfig {
+            enabled: self.boolean("log.cleaner.enable"),
+            threads: self.count("log.cleaner.threads"),
+            backoff: self.duration("log.cleaner.backoff.ms"),
+            bytes_per_second_max: match self.value("log.cleaner.io.max.bytes.per.second") {
+                Value::Double(bytes) if *bytes > 0.0 && *bytes < NO_LIMIT => Some(*bytes),
+                _ => None,
+            },
+            map_bytes: self.count("log.cleaner.dedupe.buffer.size"),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub use protocol::kafka::batch::TimestampType;
 pub use storage::log::FlushMode;
 use storage::log::LogConfig;
+use storage::log::cleaner::CompactionConfig;
 
 use super::key::{Key, Kind};
 use super::keys;
@@ -19,6 +20,8 @@ use super::value::{Spelling, Value};
 pub struct TopicConfig {
     /// Closed segments are deleted by age and size; else they stay for ever.
     pub deletes: bool,
+    /// How the log is compacted, if it is.
+    pub compaction: Option<CompactionConfig>,
     /// Age at which closed segments are deleted, milliseconds. `None`: never.
     pub retention_ms: Option<i64>,
     /// Size of the log above which closed segments are deleted. `None`: no limit.
@@ -152,6 +155,11 @@ impl TopicConfig {
                 .list("cleanup.policy")
                 .iter()
                 .any(|policy| policy == "delete"),
+            compaction: view
+                .list("cleanup.policy")
+                .iter()
+                .any(|policy| policy == "compact")
+                .then(|| view.compaction()),
             retention_ms: Some(view.integer("retention.ms")).filter(|ms| *ms >= 0),
             retention_bytes: u64::try_from(view.integer("retention.bytes")).ok(),
             segment_bytes: view.count("segment.bytes"),
@@ -193,7 +201,12 @@ impl TopicConfig {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         LogConfig {
             segment_bytes_max: self.segment_bytes,
-            segment_ms_max: Some(self.segment_ms),
+            segment_ms_max: Some(match self.compaction.and_then(|c| c.lag_max_ms) {
+                // As in Kafka: what is in the active segment cannot be cleaned.
+                Some(lag) => self.segment_ms.min(lag),
+                None => self.segment_ms,
+            }),
+            compaction: self.compaction,
             index_interval_bytes: u32::try_from(self.index_interval_bytes).unwrap_or(u32::MAX),
             flush_mode: self.flush_mode,
             retention_ms: by(RetentionClock::RecordTime),
@@ -259,7 +272,7 @@ fn check_together(view: &View<'_>) -> Result<(), TopicConfigError> {
         return Err(TopicConfigError::Policy {
             name: "cleanup.policy".into(),
             value: policy.join(","),
-            reason: "there is no log cleaner yet",
+            reason: "compacted topics are not taken yet",
         });
     }
     if view.value("remote.storage.enable") == Value::Boolean(true) {
@@ -316,6 +329,19 @@ impl View<'_> {
         match self.value(name) {
             Value::List(values) => values,
             _ => Vec::new(),
+        }
+    }
+
+    /// How a log is compacted that is.
+    fn compaction(&self) -> CompactionConfig {
+        CompactionConfig {
+            dirty_ratio_min: match self.value("min.cleanable.dirty.ratio") {
+                Value::Double(ratio) => ratio,
+                _ => 0.5,
+            },
+            lag_min_ms: self.integer("min.compaction.lag.ms"),
+            lag_max_ms: Some(self.integer("max.compaction.lag.ms")).filter(|ms| *ms < i64::MAX),
+            delete_retention_ms: self.integer("delete.retention.ms"),
         }
     }
 

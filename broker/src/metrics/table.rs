@@ -248,6 +248,57 @@ static BY_NAME: &[Metric] = &[
         &[],
         "Batches that one sync made durable.",
     ),
+    gauge(
+        "kafka_log_logcleanermanager_max_dirty_percent",
+        &[],
+        "Dirty part of the dirtiest compacted log, percent.",
+    ),
+    gauge(
+        "kafka_log_logcleaner_max_compaction_delay_secs",
+        &[],
+        "How long the oldest record waits to be compacted beyond max.compaction.lag.ms, seconds.",
+    ),
+    gauge(
+        "kafka_log_logcleanermanager_uncleanable_partitions_count",
+        &[],
+        "Logs that are not cleaned because of a batch that cannot be read.",
+    ),
+    gauge(
+        "kafka_log_logcleanermanager_uncleanable_bytes",
+        &[],
+        "Bytes of these logs.",
+    ),
+    gauge(
+        "kafka_log_logcleaner_cleaner_recopy_percent",
+        &[],
+        "Bytes that the last round of the cleaner left, of those it read, percent.",
+    ),
+    gauge(
+        "kafka_log_logcleaner_max_clean_time_secs",
+        &[],
+        "Time of the last round of the cleaner, seconds.",
+    ),
+    gauge(
+        "kafka_log_logcleaner_max_buffer_utilization_percent",
+        &[],
+        "Used part of the last round's memory for keys, percent.",
+    ),
+    counter("vltava_cleaner_rounds_total", &[], "Rounds of the cleaner."),
+    counter(
+        "vltava_cleaner_read_bytes_total",
+        &[],
+        "Bytes of segments that the cleaner walked.",
+    ),
+    counter(
+        "vltava_cleaner_written_bytes_total",
+        &[],
+        "Bytes of segments that the cleaner wrote.",
+    ),
+    counter(
+        "vltava_cleaner_removed_records_total",
+        &[],
+        "Records that the cleaner removed.",
+    ),
     counter(
         "vltava_transcoder_spans_total",
         &["direction"],

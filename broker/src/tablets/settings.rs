@@ -7,6 +7,7 @@ use protocol::fluss::options::{ArrowCompression, TableConfig};
 use protocol::raw::is_raw;
 use storage::catalog::{Origin, Table, TableKind};
 use storage::log::LogConfig;
+use storage::log::cleaner::CompactionConfig;
 use storage::tablet::{ArrowCodec, Columnar, TableShape};
 
 use crate::config::{Config, RetentionClock, TopicConfig};
@@ -49,7 +50,23 @@ pub(super) fn log_config(config: &Config, settings: &TopicConfig, table: &Table)
         Origin::Fluss => RetentionClock::CommitTime,
         Origin::Kafka | Origin::Internal => RetentionClock::RecordTime,
     };
-    settings.log(clock, &config.producers())
+    let mut log = settings.log(clock, &config.producers());
+    if table.origin == Origin::Internal {
+        log.compaction = Some(internal_compaction());
+    }
+    log
+}
+
+/// Of internal logs the newest record of each key counts. Their coordinator replays them from its
+/// checkpoint on, whose state a tombstone above it may have to correct: tombstones go with the log
+/// start alone, which follows the checkpoint.
+fn internal_compaction() -> CompactionConfig {
+    CompactionConfig {
+        dirty_ratio_min: 0.5,
+        lag_min_ms: 0,
+        lag_max_ms: None,
+        delete_retention_ms: i64::MAX,
+    }
 }
 
 /// The schemas and formats of a table.

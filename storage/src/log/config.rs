@@ -1,5 +1,7 @@
 //! The settings of one log, as values.
 
+use super::cleaner::CompactionConfig;
+
 /// When an append counts as kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlushMode {
@@ -11,7 +13,7 @@ pub enum FlushMode {
 }
 
 /// The settings of one log. Times are milliseconds; `None` means without limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// A segment is rolled before a batch that would make it longer (`segment.bytes`). At most
     /// [`SEGMENT_BYTES_LIMIT`]; a single larger batch still gets a segment of its own.
@@ -28,6 +30,8 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// Segments whose newest commit time is older are removed (`table.log.ttl`).
     pub ttl_ms: Option<i64>,
+    /// How old records are compacted, if they are (`cleanup.policy=compact`).
+    pub compaction: Option<CompactionConfig>,
     /// Kafka producers that wrote nothing for so long are forgotten (`producer.id.expiration.ms`).
     pub kafka_producer_expiry_ms: i64,
     /// Fluss writers that wrote nothing for so long are forgotten
@@ -52,6 +56,7 @@ impl Default for LogConfig {
             retention_ms: Some(7 * DAY_MS),
             retention_bytes: None,
             ttl_ms: None,
+            compaction: None,
             kafka_producer_expiry_ms: DAY_MS,
             fluss_writer_expiry_ms: 7 * DAY_MS,
             checkpoint_bytes: 64 << 20,

@@ -1,7 +1,7 @@
 //! What was transcoded, kept for the next reader, and what is being transcoded, so that nobody
 //! else does it too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -131,11 +131,20 @@ impl Cache {
 
     /// Forgets everything of a tablet that begins below `offset`.
     pub(super) fn forget_below(&self, tablet: TabletId, offset: Offset) {
+        self.forget(|key| key.tablet == tablet && key.start < offset);
+    }
+
+    /// Forgets everything of a tablet that was made of segments it does not have any more.
+    pub(super) fn forget_segments(&self, tablet: TabletId, generations: &HashSet<u64>) {
+        self.forget(|key| key.tablet == tablet && !generations.contains(&key.generation));
+    }
+
+    fn forget(&self, is_gone: impl Fn(&Key) -> bool) {
         let mut inner = self.inner.lock();
         let gone: Vec<Key> = inner
             .slots
             .keys()
-            .filter(|key| key.tablet == tablet && key.start < offset)
+            .filter(|key| is_gone(key))
             .copied()
             .collect();
         for key in gone {

@@ -153,6 +153,11 @@ impl OtherWire for Transcoder {
     fn tend(&self, log: &LogHandle, shape: &Arc<TableShape>) {
         let start = log.log().watermarks().log_start;
         self.forget_below(log.log().id(), start);
+        let segments = log.log().segments();
+        let generations = segments.iter().map(|s| s.header().generation).collect();
+        self.inner
+            .cache
+            .forget_segments(log.log().id(), &generations);
         self.inner.derived.forget_segments(log.log());
         if shape.columnar == Columnar::Eager {
             self.inner.want_closed(log, shape);

@@ -1,6 +1,7 @@
 //! The tables of all settings. A new setting is a line here; validation, the example file, the
 //! documentation and what both wires are told follow from it.
 
+mod cleaner;
 mod index;
 mod log;
 mod process;
@@ -11,9 +12,15 @@ use super::key::Key;
 
 /// The settings of the process, in the order of the documentation.
 pub fn broker() -> impl Iterator<Item = &'static Key> {
-    [process::KEYS, serving::KEYS, log::KEYS, index::KEYS]
-        .into_iter()
-        .flatten()
+    [
+        process::KEYS,
+        serving::KEYS,
+        log::KEYS,
+        index::KEYS,
+        cleaner::KEYS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The settings of a topic or table.

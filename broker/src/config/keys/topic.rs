@@ -7,7 +7,6 @@ use super::log::{
 use super::serving::COLUMNAR;
 use crate::config::key::{Key, Kind, Unit, int_from, long_from, topic};
 
-const NO_CLEANER: &str = "there is no cleaner yet";
 const ONE_REPLICA: &str = "there is one replica";
 const NO_REMOTE_LOG: &str = "there is no remote log yet";
 
@@ -56,9 +55,10 @@ pub(super) static KEYS: &[Key] = &[
         "delete.retention.ms",
         long_from(0).of(Unit::Millis),
         Some("86400000"),
-        "How long tombstones stay in a compacted topic.",
+        "How long tombstones stay in a compacted topic, counted from the first round of the cleaner \
+         that saw them: who reads the topic from the start within that time sees every deletion.",
     )
-    .without_effect(NO_CLEANER),
+    .inherits(&["log.cleaner.delete.retention.ms"]),
     topic(
         "file.delete.delay.ms",
         long_from(0).of(Unit::Millis),
@@ -128,9 +128,10 @@ pub(super) static KEYS: &[Key] = &[
         "max.compaction.lag.ms",
         long_from(1).of(Unit::Millis),
         Some("9223372036854775807"),
-        "Longest time that a record of a compacted topic stays uncompacted.",
+        "Longest time that a record of a compacted topic stays uncompacted; the active segment is \
+         rolled for it.",
     )
-    .without_effect(NO_CLEANER),
+    .inherits(&["log.cleaner.max.compaction.lag.ms"]),
     topic(
         "max.message.bytes",
         int_from(0).of(Unit::Bytes),
@@ -165,14 +166,14 @@ pub(super) static KEYS: &[Key] = &[
         Some("0.5"),
         "Uncompacted part of a log at which it is compacted.",
     )
-    .without_effect(NO_CLEANER),
+    .inherits(&["log.cleaner.min.cleanable.ratio"]),
     topic(
         "min.compaction.lag.ms",
         long_from(0).of(Unit::Millis),
         Some("0"),
         "Shortest time that a record of a compacted topic stays uncompacted.",
     )
-    .without_effect(NO_CLEANER),
+    .inherits(&["log.cleaner.min.compaction.lag.ms"]),
     topic(
         "min.insync.replicas",
         int_from(1),
