@@ -76,7 +76,8 @@ impl Log {
         let now = self.context.env.clock.wall_ms();
         let segments = self.segments();
         let w = self.watermarks();
-        let limit = self.clean_limit();
+        // What is not durable yet, a round makes so before it begins.
+        let limit = w.last_stable;
         let active = segments.last().map_or(w.log_start, |s| s.base());
         let first_dirty = self.clean_state.lock().first_dirty(&self.place)?;
         // A checkpoint past the log or before it says nothing of this log.

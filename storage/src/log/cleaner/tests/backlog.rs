@@ -57,6 +57,24 @@ fn a_round_is_due_when_more_than_the_ratio_is_dirty() {
 }
 
 #[test]
+fn what_is_not_durable_yet_is_made_so_by_the_round() {
+    let simulation = Simulation::new(1);
+    let page_cache = LogConfig {
+        flush_mode: crate::log::FlushMode::PageCache,
+        ..config()
+    };
+    let log = open_with(&simulation, page_cache, 1);
+    append(&log, PLAIN, &[("a", Some("1")), ("a", Some("2"))]);
+    log.roll_active().unwrap();
+    assert_eq!(log.watermarks().synced_end, Offset::ZERO);
+    let backlog = log.clean_backlog(&compaction()).unwrap();
+    assert!(backlog.is_due(&compaction()));
+    clean(&log);
+    assert_eq!(left(&log), named(&[(1, "a")]));
+    assert_eq!(log.watermarks().synced_end, Offset::new(2));
+}
+
+#[test]
 fn young_records_are_left_alone() {
     let simulation = Simulation::new(1);
     let log = open(&simulation, 1);

@@ -85,6 +85,12 @@ const PLAIN: Style = Style {
 
 /// Appends one durable batch.
 fn put_styled(log: &Log, style: Style, records: &[(&str, Option<&str>)]) -> Offset {
+    let offset = append(log, style, records);
+    log.sync().unwrap();
+    offset
+}
+
+fn append(log: &Log, style: Style, records: &[(&str, Option<&str>)]) -> Offset {
     let mut builder = BatchBuilder::new(BatchOptions {
         codec: style.codec,
         timestamp_type: TimestampType::CreateTime,
@@ -102,9 +108,7 @@ fn put_styled(log: &Log, style: Style, records: &[(&str, Option<&str>)]) -> Offs
         expected_epoch: None,
         stamp_log_append_time: false,
     };
-    let appended = log.append_group(&[append]).remove(0).unwrap();
-    log.sync().unwrap();
-    appended.base_offset
+    log.append_group(&[append]).remove(0).unwrap().base_offset
 }
 
 fn put(log: &Log, records: &[(&str, Option<&str>)]) -> Offset {
