@@ -63,7 +63,7 @@ pub enum Section {
 
 impl Section {
     /// In the order of the documentation.
-    pub const ALL: [Section; 11] = [
+    pub const ALL: [Section; 12] = [
         Section::Process,
         Section::Listeners,
         Section::Connections,
