@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use storage::env::Env;
@@ -93,10 +93,12 @@ impl Server {
         let kafka = bind("kafka", &config.kafka_listeners(), &config).await?;
         let fluss = bind("fluss", &config.fluss_listeners(), &config).await?;
         let (phase, phases) = watch::channel(Phase::Starting);
+        let assembled = Arc::new(OnceLock::new());
         let state = HttpState {
             metrics: metrics.clone(),
             network: Arc::clone(&network),
             phase: phases,
+            broker: Arc::clone(&assembled),
         };
         let http = bind_http(&config, state).await?;
 
@@ -115,6 +117,8 @@ impl Server {
             network.stopping(),
         )
         .await?;
+        // Nobody else sets it.
+        let _ = assembled.set(Arc::clone(&assembly.broker));
         let kafka_wire = Arc::new(KafkaWire::new(Arc::clone(&assembly.broker)));
         serve(kafka, &network, &kafka_wire, &metrics);
         let fluss_wire = Arc::new(FlussWire::new(Arc::clone(&assembly.broker)));

@@ -10,11 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::kafka_peer::Kafka;
+use common::keyed::{Keyed, put, row};
 use common::records::{Row, kafka_batch};
 use common::{TestBroker, fluss};
 use prost::Message;
 use protocol::fluss::api::Request;
-use protocol::fluss::messages::FetchLogRequest;
+use protocol::fluss::messages::{DropTableRequest, FetchLogRequest};
 use protocol::kafka::compression::Codec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -248,4 +249,35 @@ fn the_tools_read_what_is_there_and_refuse_what_is_not() {
     let (code, text) = run(&["dump-log".as_ref(), file.as_os_str()]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("is no segment file"), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_tell_of_open_logs_and_indexes_and_of_dropped_ones_no_more() {
+    let broker = TestBroker::start().await;
+    let mut client = fluss::Client::connect(broker.fluss()).await;
+    let keyed = Keyed::new();
+    let path = fluss::path("counted");
+    let table = client.create_table(&path, &keyed.table(1, &[])).await;
+    let batch = keyed.upserts(None, &[row(1, "one", 1), row(2, "two", 2)]);
+    client.put(put(table, 0, batch)).await.expect("put");
+    let metrics = get(broker.http(), "/metrics").await;
+    let labels = r#"{topic="fluss.counted",partition="0"}"#;
+    for line in [
+        format!("kafka_log_log_logendoffset{labels} 2"),
+        format!("vltava_log_high_watermark{labels} 2"),
+        format!("vltava_kv_index_lag{labels} 0"),
+        "vltava_kv_open_indexes 1".to_owned(),
+    ] {
+        let told = metrics.lines().any(|told| told.trim_end() == line);
+        assert!(told, "{line} is not in {metrics}");
+    }
+    let drop = DropTableRequest {
+        table_path: path,
+        ignore_if_not_exists: false,
+    };
+    client.ask(drop).await.expect("dropped");
+    let metrics = get(broker.http(), "/metrics").await;
+    assert!(!metrics.contains("fluss.counted"), "{metrics}");
+    assert!(metrics.contains("vltava_kv_open_indexes 0"), "{metrics}");
+    broker.stop().await;
 }

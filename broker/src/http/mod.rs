@@ -1,7 +1,7 @@
 //! The HTTP listener: metrics and health.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::broker::Broker;
+use crate::metrics::{Metrics, tablets};
 use crate::net::Network;
 
 /// Where the broker is in its life.
@@ -32,6 +33,8 @@ pub(crate) struct HttpState {
     pub(crate) metrics: Metrics,
     pub(crate) network: Arc<Network>,
     pub(crate) phase: watch::Receiver<Phase>,
+    /// Set once the broker is assembled.
+    pub(crate) broker: Arc<OnceLock<Arc<Broker>>>,
 }
 
 /// The bound HTTP listener and its task.
@@ -82,7 +85,11 @@ async fn metrics(State(state): State<Arc<HttpState>>) -> impl IntoResponse {
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    (headers, state.metrics.render())
+    let mut text = state.metrics.render();
+    if let Some(broker) = state.broker.get() {
+        tablets::render(&broker.tablets, &broker.catalog.view(), &mut text);
+    }
+    (headers, text)
 }
 
 /// The process answers.

@@ -6,6 +6,7 @@
 
 mod process;
 pub mod table;
+pub(crate) mod tablets;
 
 use std::sync::Arc;
 use std::time::Duration;

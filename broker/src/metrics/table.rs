@@ -215,27 +215,102 @@ pub(super) static MAX_FILES: Metric =
 pub(super) static THREADS: Metric = gauge("process_threads", &[], "Threads.");
 
 /// Counted elsewhere, with the macros of `metrics`, under these names.
-static BY_NAME: &[Metric] = &[
-    gauge(
+/// Read from the open tablets when somebody asks; see `tablets.rs`.
+pub(super) static OF_TABLETS: TabletMetrics = TabletMetrics {
+    size: gauge(
         "kafka_log_log_size",
         &["topic", "partition"],
         "Size of a log, bytes.",
     ),
-    gauge(
+    log_start: gauge(
         "kafka_log_log_logstartoffset",
         &["topic", "partition"],
         "First offset of a log.",
     ),
-    gauge(
+    log_end: gauge(
         "kafka_log_log_logendoffset",
         &["topic", "partition"],
         "Next offset of a log.",
     ),
-    gauge(
+    high_watermark: gauge(
         "vltava_log_high_watermark",
         &["topic", "partition"],
         "Offset up to which a log may be read.",
     ),
+    index_lag: gauge(
+        "vltava_kv_index_lag",
+        &["topic", "partition"],
+        "Offsets that a log promises and the index of its rows does not have yet.",
+    ),
+    open_indexes: gauge("vltava_kv_open_indexes", &[], "Indexes that are open."),
+    cache_bytes: gauge(
+        "vltava_kv_cache_bytes",
+        &[],
+        "Memory of the indexes: blocks of their files and write buffers.",
+    ),
+    write_buffer_bytes: gauge(
+        "vltava_kv_write_buffer_bytes",
+        &[],
+        "Of that memory, what is not on disk yet.",
+    ),
+    index_disk_bytes: gauge(
+        "vltava_kv_index_disk_bytes",
+        &[],
+        "Bytes of the indexes' files.",
+    ),
+    compaction_bytes: gauge(
+        "vltava_kv_compaction_pending_bytes",
+        &[],
+        "Bytes that compaction of the indexes has to write.",
+    ),
+    overlapping_files: gauge(
+        "vltava_kv_overlapping_files",
+        &[],
+        "Most files of one index that every lookup may have to ask.",
+    ),
+    stopped_indexes: gauge(
+        "vltava_kv_stopped_indexes",
+        &[],
+        "Indexes whose writes wait for compaction.",
+    ),
+};
+
+/// The metrics of [`OF_TABLETS`].
+pub(super) struct TabletMetrics {
+    pub(super) size: Metric,
+    pub(super) log_start: Metric,
+    pub(super) log_end: Metric,
+    pub(super) high_watermark: Metric,
+    pub(super) index_lag: Metric,
+    pub(super) open_indexes: Metric,
+    pub(super) cache_bytes: Metric,
+    pub(super) write_buffer_bytes: Metric,
+    pub(super) index_disk_bytes: Metric,
+    pub(super) compaction_bytes: Metric,
+    pub(super) overlapping_files: Metric,
+    pub(super) stopped_indexes: Metric,
+}
+
+impl TabletMetrics {
+    fn all(&self) -> [&Metric; 12] {
+        [
+            &self.size,
+            &self.log_start,
+            &self.log_end,
+            &self.high_watermark,
+            &self.index_lag,
+            &self.open_indexes,
+            &self.cache_bytes,
+            &self.write_buffer_bytes,
+            &self.index_disk_bytes,
+            &self.compaction_bytes,
+            &self.overlapping_files,
+            &self.stopped_indexes,
+        ]
+    }
+}
+
+static BY_NAME: &[Metric] = &[
     histogram(
         "kafka_log_logflushstats_logflushrateandtimems",
         MILLISECONDS,
@@ -359,6 +434,43 @@ static BY_NAME: &[Metric] = &[
         &[],
         "Upserts and deletes of primary-key tables that were taken in.",
     ),
+    histogram(
+        "vltava_log_append_group_size",
+        COUNTS,
+        &[],
+        "Appends that were written to a log together.",
+    ),
+    histogram(
+        "vltava_kv_put_group_size",
+        COUNTS,
+        &[],
+        "Batches of rows that were merged into a bucket together.",
+    ),
+    counter(
+        "vltava_kv_index_rebuilds_total",
+        &[],
+        "Indexes that were made again from their logs.",
+    ),
+    counter(
+        "vltava_kv_replayed_records_total",
+        &[],
+        "Changes that were read from logs to bring indexes up to date.",
+    ),
+    counter(
+        "vltava_kv_lookups_from_memory_total",
+        &[],
+        "Lookups of one or several keys that no disk was asked for.",
+    ),
+    counter(
+        "vltava_kv_lookups_from_disk_total",
+        &[],
+        "Lookups of one or several keys that had to wait for a disk.",
+    ),
+    counter(
+        "vltava_transcoder_rows_too_large_total",
+        &[],
+        "Rows that are not shown to Kafka clients because they are too large.",
+    ),
     counter("vltava_kv_lookup_keys_total", &[], "Keys looked up."),
     counter(
         "vltava_kv_lookup_missing_total",
@@ -428,7 +540,8 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         &MAX_FILES,
         &THREADS,
     ];
-    wires.chain(own).chain(BY_NAME)
+    let of_tablets = OF_TABLETS.all();
+    wires.chain(own).chain(of_tablets).chain(BY_NAME)
 }
 
 #[cfg(test)]
@@ -452,6 +565,44 @@ mod tests {
                 "{}",
                 metric.name
             );
+        }
+    }
+
+    /// Files of Rust below a directory.
+    fn sources(directory: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && !path.ends_with("metrics/table.rs")
+            {
+                found.push(std::fs::read_to_string(&path).expect("a text"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_table_names_is_counted_somewhere_and_nothing_else_is() {
+        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let mut texts = Vec::new();
+        for part in ["storage/src", "tiering/src", "broker/src"] {
+            sources(&root.join(part), &mut texts);
+        }
+        let texts = texts.concat();
+        for metric in BY_NAME {
+            let quoted = format!("\"{}\"", metric.name);
+            assert!(texts.contains(&quoted), "nobody counts {}", metric.name);
+        }
+        let known: HashSet<&str> = all().map(|metric| metric.name).collect();
+        for macro_name in ["counter!(", "gauge!(", "histogram!("] {
+            for used in texts.split(macro_name).skip(1) {
+                let Some(name) = used.trim_start().strip_prefix('"') else {
+                    continue;
+                };
+                let name = name.split('"').next().expect("a first part");
+                assert!(known.contains(name), "{name} is not in the table");
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use protocol::ids::{LeaderEpoch, Offset, TableId, TablePartitionId, TabletId};
 use storage::catalog::{Catalog, CatalogView, Table};
+use storage::kv::index::IndexUsage;
 use storage::kv::tablet::{KvResources, KvTablet};
 use storage::log::{LogContext, LogError, LogThreads};
 use storage::tablet::Tablet;
@@ -126,6 +127,11 @@ impl Tablets {
     /// The epoch under which the tablets append.
     pub fn epoch(&self) -> LeaderEpoch {
         self.resources.epoch
+    }
+
+    /// Memory in use by the indexes of all tablets.
+    pub fn index_usage(&self) -> IndexUsage {
+        self.resources.kv.usage()
     }
 
     /// The tablet, if it is open.

@@ -131,7 +131,8 @@ impl Log {
         self.sync_files(&captured)
             .inspect_err(|cause| self.go_offline(cause.clone()))?;
         let took = clock.monotonic().saturating_sub(started);
-        metrics::histogram!("kafka_log_flush_time_seconds").record(took.as_secs_f64());
+        metrics::histogram!("kafka_log_logflushstats_logflushrateandtimems")
+            .record(took.as_secs_f64() * 1e3);
         self.synced_end
             .fetch_max(captured.end.value(), Ordering::AcqRel);
         self.promise(captured.end);

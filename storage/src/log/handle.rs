@@ -368,6 +368,9 @@ impl Inner {
         drop(self.log.sync());
         let took = clock.monotonic().saturating_sub(started);
         let answered = waiters.durable_answered().wrapping_sub(answered);
+        if answered > 0 {
+            metrics::histogram!("vltava_flush_batches").record(answered as f64);
+        }
         gather.synced(took, answered, waiters.durable_waiting());
     }
 

@@ -14,7 +14,7 @@ pub mod rocks;
 mod store;
 
 pub use found::FoundRows;
-pub use store::{IndexStore, OpenedIndex};
+pub use store::{IndexStore, IndexUsage, OpenedIndex};
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -87,8 +87,28 @@ pub trait Index: Send + Sync {
     /// The rows as they are now, whatever is written meanwhile. Holds space while it lives.
     fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError>;
 
+    /// How it copes with its writes.
+    fn pressure(&self) -> IndexPressure {
+        IndexPressure::default()
+    }
+
     /// Writes to disk what only memory has, so that a restart replays less.
     fn flush(&self) -> Result<(), IndexError>;
+}
+
+/// How an index copes with its writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IndexPressure {
+    /// Bytes in memory that are not on disk.
+    pub memory_bytes: u64,
+    /// Files that every lookup may have to ask.
+    pub overlapping_files: u64,
+    /// Bytes that compaction has to write.
+    pub compaction_bytes: u64,
+    /// Writes wait.
+    pub writes_stopped: bool,
+    /// Bytes of its files.
+    pub disk_bytes: u64,
 }
 
 /// Changes that become visible and durable together.

@@ -13,6 +13,15 @@ pub struct OpenedIndex {
     pub rebuild: Option<Rebuild>,
 }
 
+/// Memory that indexes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IndexUsage {
+    /// Bytes of blocks in the cache, write buffers included.
+    pub cache_bytes: usize,
+    /// Bytes of write buffers.
+    pub write_buffers_bytes: usize,
+}
+
 /// Opens and makes indexes. Blocks.
 pub trait IndexStore: Send + Sync {
     /// Opens the index of a log; makes an empty one where there is none that can be used.
@@ -20,6 +29,11 @@ pub trait IndexStore: Send + Sync {
     /// # Errors
     /// The disk refuses.
     fn open(&self, spec: &IndexSpec, log: &dyn LogEnds) -> Result<OpenedIndex, IndexError>;
+
+    /// Memory in use by all its indexes.
+    fn usage(&self) -> IndexUsage {
+        IndexUsage::default()
+    }
 
     /// Removes an index that is not open and was found damaged.
     ///
@@ -48,6 +62,10 @@ impl IndexStore for RocksShared {
                 })
             }
         }
+    }
+
+    fn usage(&self) -> IndexUsage {
+        RocksShared::usage(self)
     }
 
     fn discard(&self, spec: &IndexSpec) -> Result<(), IndexError> {

@@ -37,7 +37,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::fluss::kv_batch::KvBatch;
 use tokio::sync::oneshot;
 
-use super::index::{Index, IndexError, IndexSpec, IndexStore};
+use super::index::{Index, IndexError, IndexSpec, IndexStore, IndexUsage};
 use super::merge::MergeMode;
 use super::writer::BucketWriter;
 use crate::log::{AppendTicket, Appended, LogHandle, Until};
@@ -90,6 +90,11 @@ impl KvResources {
             lanes: Workers::start("kv", lanes)?,
             limits,
         }))
+    }
+
+    /// Memory in use by all indexes.
+    pub fn usage(&self) -> IndexUsage {
+        self.store.usage()
     }
 }
 
@@ -218,6 +223,12 @@ impl KvTablet {
     /// Queues a batch; batches of one caller keep their order. Never waits.
     pub fn put(&self, put: Put, until: Until) -> PutTicket {
         self.inner.queue_put(put, until)
+    }
+
+    /// Offsets that the log promises and the index does not have; none while it is not open.
+    pub fn lag(&self) -> Option<i64> {
+        let applied = self.index_if_open()?.state().applied;
+        Some((self.inner.log.log().promised_end() - applied).max(0))
     }
 
     /// Flushes the index where an opening would have to replay much. Blocks.

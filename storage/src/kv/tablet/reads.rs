@@ -19,7 +19,13 @@ impl KvTablet {
         let mut found = FoundRows::new();
         let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         let cached = index.get_many_cached(&slices, &mut found);
-        match self.checked(cached)? {
+        let cached = self.checked(cached)?;
+        let name = match cached {
+            true => "vltava_kv_lookups_from_memory_total",
+            false => "vltava_kv_lookups_from_disk_total",
+        };
+        metrics::counter!(name).increment(1);
+        match cached {
             true => Ok(found.into_values(skip)),
             false => {
                 let read = move |index: &dyn Index| {

@@ -16,7 +16,7 @@ mod prefix;
 mod shared;
 mod state;
 
-pub use shared::{RocksConfig, RocksShared, RocksUsage};
+pub use shared::{RocksConfig, RocksShared};
 
 use std::path::Path;
 
@@ -30,8 +30,8 @@ use rocksdb::{
 use thiserror::Error;
 
 use super::{
-    FoundRows, Index, IndexBatch, IndexError, IndexSpec, IndexState, IndexView, LogEnds, Rebuild,
-    Visit, check,
+    FoundRows, Index, IndexBatch, IndexError, IndexPressure, IndexSpec, IndexState, IndexView,
+    LogEnds, Rebuild, Visit, check,
 };
 
 const ROWS: &str = "default";
@@ -135,37 +135,6 @@ impl RocksIndex {
         checkpoint.create_checkpoint(directory).map_err(error)?;
         Ok(state)
     }
-
-    /// How many bytes of rows wait in memory, and how far compaction is behind.
-    pub fn pressure(&self) -> RocksPressure {
-        let number = |name: &str| match self.db.property_int_value(name) {
-            Ok(Some(value)) => value,
-            _ => 0,
-        };
-        RocksPressure {
-            memory_bytes: number("rocksdb.size-all-mem-tables"),
-            overlapping_files: number("rocksdb.num-files-at-level0"),
-            compaction_bytes: number("rocksdb.estimate-pending-compaction-bytes"),
-            writes_stopped: number("rocksdb.is-write-stopped") != 0,
-            disk_bytes: number("rocksdb.live-sst-files-size"),
-        }
-    }
-}
-
-/// How an index copes with its writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RocksPressure {
-    /// Bytes in memory that are not on disk.
-    pub memory_bytes: u64,
-    /// Files that every lookup may have to ask; writes are slowed down from
-    /// [`RocksShared::SLOWDOWN_FILES`] on.
-    pub overlapping_files: u64,
-    /// Bytes that compaction has to write.
-    pub compaction_bytes: u64,
-    /// Writes wait.
-    pub writes_stopped: bool,
-    /// Bytes of its files.
-    pub disk_bytes: u64,
 }
 
 fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, OpenError> {
@@ -285,6 +254,20 @@ impl Index for RocksIndex {
             Ok(Some((_, state))) => Ok(Box::new(View { snapshot, state })),
             Ok(None) => Err(IndexError::Corrupt("it has no state".to_owned())),
             Err(rebuild) => Err(IndexError::Corrupt(rebuild.to_string())),
+        }
+    }
+
+    fn pressure(&self) -> IndexPressure {
+        let number = |name: &str| match self.db.property_int_value(name) {
+            Ok(Some(value)) => value,
+            _ => 0,
+        };
+        IndexPressure {
+            memory_bytes: number("rocksdb.size-all-mem-tables"),
+            overlapping_files: number("rocksdb.num-files-at-level0"),
+            compaction_bytes: number("rocksdb.estimate-pending-compaction-bytes"),
+            writes_stopped: number("rocksdb.is-write-stopped") != 0,
+            disk_bytes: number("rocksdb.live-sst-files-size"),
         }
     }
 

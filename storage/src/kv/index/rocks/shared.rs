@@ -4,7 +4,7 @@ use protocol::schema::DataType;
 use rocksdb::{Cache, Env, InfoLogger, LogLevel, Options, WriteBufferManager};
 
 use super::options;
-use crate::kv::index::IndexError;
+use crate::kv::index::{IndexError, IndexUsage};
 
 /// The bounds of all indexes together. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +35,6 @@ impl Default for RocksConfig {
             files_open_max: 256,
         }
     }
-}
-
-/// Memory in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RocksUsage {
-    /// Bytes in the cache, write buffers included.
-    pub cache_bytes: usize,
-    /// Bytes of write buffers.
-    pub write_buffers_bytes: usize,
 }
 
 /// What all indexes share. Indexes keep it alive.
@@ -88,8 +79,8 @@ impl RocksShared {
     }
 
     /// Memory in use by all indexes.
-    pub fn usage(&self) -> RocksUsage {
-        RocksUsage {
+    pub fn usage(&self) -> IndexUsage {
+        IndexUsage {
             cache_bytes: self.cache.get_usage(),
             write_buffers_bytes: self.write_buffers.get_usage(),
         }
