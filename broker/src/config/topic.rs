@@ -20,8 +20,10 @@ use super::value::{Spelling, Value};
 pub struct TopicConfig {
     /// Closed segments are deleted by age and size; else they stay for ever.
     pub deletes: bool,
-    /// How the log is compacted, if it is.
-    pub compaction: Option<CompactionConfig>,
+    /// The log is compacted.
+    pub compacts: bool,
+    /// How, if it is.
+    pub compaction: CompactionConfig,
     /// Age at which closed segments are deleted, milliseconds. `None`: never.
     pub retention_ms: Option<i64>,
     /// Size of the log above which closed segments are deleted. `None`: no limit.
@@ -155,11 +157,11 @@ impl TopicConfig {
                 .list("cleanup.policy")
                 .iter()
                 .any(|policy| policy == "delete"),
-            compaction: view
+            compacts: view
                 .list("cleanup.policy")
                 .iter()
-                .any(|policy| policy == "compact")
-                .then(|| view.compaction()),
+                .any(|policy| policy == "compact"),
+            compaction: view.compaction(),
             retention_ms: Some(view.integer("retention.ms")).filter(|ms| *ms >= 0),
             retention_bytes: u64::try_from(view.integer("retention.bytes")).ok(),
             segment_bytes: view.count("segment.bytes"),
@@ -201,12 +203,12 @@ impl TopicConfig {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         LogConfig {
             segment_bytes_max: self.segment_bytes,
-            segment_ms_max: Some(match self.compaction.and_then(|c| c.lag_max_ms) {
+            segment_ms_max: Some(match self.compaction.lag_max_ms {
                 // As in Kafka: what is in the active segment cannot be cleaned.
-                Some(lag) => self.segment_ms.min(lag),
-                None => self.segment_ms,
+                Some(lag) if self.compacts => self.segment_ms.min(lag),
+                _ => self.segment_ms,
             }),
-            compaction: self.compaction,
+            compaction: self.compacts.then_some(self.compaction),
             index_interval_bytes: u32::try_from(self.index_interval_bytes).unwrap_or(u32::MAX),
             flush_mode: self.flush_mode,
             retention_ms: by(RetentionClock::RecordTime),

@@ -53,6 +53,14 @@ pub(super) fn log_config(config: &Config, settings: &TopicConfig, table: &Table)
     let mut log = settings.log(clock, &config.producers());
     if table.origin == Origin::Internal {
         log.compaction = Some(internal_compaction());
+    } else if is_upserted(table) {
+        // The changelog is exact for `table.log.ttl`; what is older is compacted, not cut.
+        log.compaction = settings.retention_ms.map(|ttl| CompactionConfig {
+            lag_min_ms: ttl,
+            lag_max_ms: None,
+            delete_retention_ms: 0,
+            ..settings.compaction
+        });
     }
     log
 }

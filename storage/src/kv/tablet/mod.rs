@@ -15,6 +15,7 @@
 //!
 //! *Invariant*: everything in the log of such a bucket was appended by its lane.
 
+mod changelog_format;
 mod error;
 mod inserts;
 mod lane;
@@ -24,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use changelog_format::ChangelogFormat;
 pub use error::{InvalidPut, KvError, OpenIndexError};
 pub use inserts::InvalidInsert;
 pub use table::{KvTable, KvTableSpec, TableIds};
@@ -35,10 +37,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use protocol::fluss::kv_batch::KvBatch;
+use protocol::ids::Offset;
 use tokio::sync::oneshot;
 
 use super::index::{Index, IndexError, IndexSpec, IndexStore, IndexUsage};
 use super::merge::MergeMode;
+use super::replay::ReplayError;
 use super::writer::BucketWriter;
 use crate::log::{AppendTicket, Appended, LogHandle, Until};
 use crate::threads::Workers;
@@ -234,6 +238,27 @@ impl KvTablet {
     /// Flushes the index where an opening would have to replay much. Blocks.
     pub fn tend(&self) {
         self.inner.flush_when_far();
+    }
+
+    /// The table's changelog as the cleaner reads it.
+    ///
+    /// # Errors
+    /// The table's key columns are none of its columns.
+    pub fn changelog_format(&self) -> Result<ChangelogFormat, ReplayError> {
+        ChangelogFormat::new(self.table())
+    }
+
+    /// Flushes the index, which is opened when it is not, and gives the offset below which it has
+    /// everything on disk: what lies below is not replayed any more, so that it may be compacted.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The index cannot be opened or flushed.
+    pub fn flushed_end(&self) -> Result<Offset, KvError> {
+        let index = self.inner.open_for_reading()?;
+        let applied = index.state().applied;
+        index.flush().map_err(OpenIndexError::Index)?;
+        Ok(applied)
     }
 
     /// Answers what waits, flushes the index and takes no more puts. To be called before the log

@@ -174,7 +174,7 @@ impl KvTablet {
 }
 
 impl Inner {
-    fn open_for_reading(self: &Arc<Self>) -> Result<Arc<dyn Index>, KvError> {
+    pub(super) fn open_for_reading(self: &Arc<Self>) -> Result<Arc<dyn Index>, KvError> {
         let mut slot = self.core.lock();
         self.opened(&mut slot).map(|core| Arc::clone(&core.index))
     }

@@ -1,3 +1,5 @@
+mod cleaning;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,6 +112,7 @@ impl Index for Refusing {
 }
 
 struct Fixture {
+    log_format: LogFormat,
     simulation: Simulation,
     store: Arc<MemoryStore>,
     limits: KvLimits,
@@ -122,6 +125,7 @@ impl Fixture {
     fn new(flush_mode: FlushMode) -> Fixture {
         let columns = [("a", TypeKind::Int, ""), ("b", TypeKind::Int, "")];
         Fixture {
+            log_format: LogFormat::Arrow,
             simulation: Simulation::new(1),
             store: Arc::new(MemoryStore {
                 index: Mutex::default(),
@@ -167,7 +171,7 @@ impl Fixture {
         let table = KvTable::new(KvTableSpec {
             merge: self.table.clone(),
             image: ChangelogImage::Full,
-            log_format: LogFormat::Arrow,
+            log_format: self.log_format,
             codec: ArrowCodec::None,
             key: KeyEncoder::Compacted,
             key_columns: vec!["k".to_owned()],

@@ -19,6 +19,7 @@ mod offset_map;
 mod output;
 mod rewrite;
 mod round;
+mod rows;
 mod state;
 mod successors;
 mod swap;
@@ -31,5 +32,6 @@ pub use format::{Fate, Judged, KeyedRecord, RecordFormat, Rewrite, RewriteError,
 pub use kafka::KafkaFormat;
 pub use offset_map::OffsetMap;
 pub use round::{CleanError, Cleaned, Round};
+pub use rows::RowBatches;
 pub(super) use state::CleanState;
 pub use successors::{Successors, SuccessorsError};

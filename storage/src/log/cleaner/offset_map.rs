@@ -157,8 +157,12 @@ impl Successors for OffsetMap {
         Ok(())
     }
 
+    /// It lives for one round.
+    fn remembers_tombstones(&self) -> bool {
+        false
+    }
+
     fn forget(&self, _gone: &[(&[u8], Offset)]) -> Result<(), SuccessorsError> {
-        // It lives for one round.
         Ok(())
     }
 }

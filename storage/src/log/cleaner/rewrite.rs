@@ -309,13 +309,19 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         match newest {
             Some(newest) if newest > record.offset && newest < limit => Fate::Gone,
             Some(newest) if newest > record.offset => Fate::Undecided,
-            _ if record.tombstone && expired && self.forgotten.has_room() => {
-                self.forgotten.note(key, record.offset);
+            _ if record.tombstone && expired && self.may_forget() => {
+                if self.round.successors.remembers_tombstones() {
+                    self.forgotten.note(key, record.offset);
+                }
                 self.done.tombstones_removed += 1;
                 Fate::Gone
             }
             _ => Fate::Newest,
         }
+    }
+
+    fn may_forget(&self) -> bool {
+        self.forgotten.has_room() || !self.round.successors.remembers_tombstones()
     }
 
     /// True when the frame stays though none of its records does: it is the newest of its producer,

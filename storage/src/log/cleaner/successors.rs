@@ -28,6 +28,12 @@ pub trait Successors: Send + Sync {
         found: &mut Vec<Option<Offset>>,
     ) -> Result<(), SuccessorsError>;
 
+    /// Whether [`Successors::forget`] does something. Tombstones whose keys nobody has to forget go
+    /// in any number; of others a bounded number goes in one round.
+    fn remembers_tombstones(&self) -> bool {
+        true
+    }
+
     /// The tombstones at these offsets are gone from the log, durably, and nothing older of their
     /// keys is left. Entries whose newest offset still is the given one are to be dropped; others
     /// stay. To lose this in a crash is harmless: the key then has a tombstone without a record.
