@@ -129,6 +129,30 @@ async fn rows_are_found_by_the_columns_that_choose_their_bucket() {
         .collect();
     let expected = [vec!["bob|2|20"], vec![], vec!["ann|1|10", "ann|3|30"]];
     assert_eq!(lists, expected);
+    // More rows than a lookup is given memory for at first.
+    let name = "x".repeat(1_000);
+    let columns = [
+        ("user", TypeKind::String),
+        ("item", TypeKind::Int),
+        ("n", TypeKind::String),
+    ];
+    let large = Keyed::of(&columns, &["user", "item"]);
+    let mut described = large.table(1, &[]);
+    described.bucket_keys = vec!["user".into()];
+    let table = client.create_table(&path("large"), &described).await;
+    let rows: Vec<_> = (0..300)
+        .map(|item| vec![Datum::String("ann"), Datum::Int(item), Datum::String(&name)])
+        .collect();
+    client
+        .put(put(table, 0, large.upserts(None, &rows)))
+        .await
+        .expect("put");
+    let whole = PrefixLookupRequest {
+        table_id: table,
+        ..request(0, &["ann"])
+    };
+    let answer = client.ask(whole).await.expect("an answer");
+    assert_eq!(answer.buckets_resp[0].value_lists[0].values.len(), 300);
     let answer = client.ask(request(1, &["ann"])).await.expect("an answer");
     let refused = code(answer.buckets_resp[0].error_code);
     assert_eq!(refused, Some(ErrorCode::UnknownTableOrBucket));

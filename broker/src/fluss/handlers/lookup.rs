@@ -15,6 +15,7 @@ use protocol::fluss::messages::{
     PbPrefixLookupReqForBucket, PbPrefixLookupRespForBucket, PbValue, PbValueList,
     PrefixLookupRequest, PrefixLookupResponse,
 };
+use protocol::ids::TabletId;
 use storage::kv::tablet::KvTablet;
 use tokio::time::Instant;
 
@@ -30,6 +31,8 @@ use insert::Insert;
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
 /// What the value of a key is taken to need before it is known.
 const VALUE_BYTES: usize = 256;
+/// What the rows of a prefix are taken to need at first.
+const PREFIX_BYTES: usize = 64 << 10;
 /// Keys that are looked up at once; how many more follows from the values of those before.
 const KEYS_AT_ONCE: usize = 256;
 
@@ -143,43 +146,75 @@ async fn values_of(
 pub async fn prefix(context: &Context, request: PrefixLookupRequest) -> Result<Records, Failure> {
     resolve::check_bucket_count(request.buckets_req.len())?;
     let bytes_max = context.broker().config().fetch().answer_bytes_max;
-    let budget = Budget::take_bytes(context, bytes_max).await?;
+    let prefixes: usize = request.buckets_req.iter().map(|b| b.keys.len()).sum();
+    let usual = prefixes.saturating_mul(PREFIX_BYTES).min(bytes_max);
+    // Only few answers at a time can have all the memory that one may take, and few need it.
+    let mut rows = PrefixRows::find(context, request.clone(), usual).await?;
+    if rows.is_cut() && usual < bytes_max {
+        drop(rows);
+        rows = PrefixRows::find(context, request, bytes_max).await?;
+    }
     let mut refusals = Refusals::new(context);
-    let mut response = PrefixLookupResponse::default();
-    // One after the other: how many rows a prefix has is not known before.
-    let mut left = budget.bytes_max;
-    for bucket in request.buckets_req {
-        let asked = Asked {
-            id: resolve::tablet_id(request.table_id, bucket.partition_id, bucket.bucket_id),
-            routing_bucket_count: bucket.routing_bucket_count,
+    for (tablet, failure) in &rows.refused {
+        refusals.note(*tablet, failure);
+    }
+    Ok(rows.budget.spend(context, rows.left, &rows.response))
+}
+
+/// What was found with the memory that there was.
+struct PrefixRows {
+    budget: Budget,
+    left: usize,
+    response: PrefixLookupResponse,
+    refused: Vec<(TabletId, Failure)>,
+}
+
+impl PrefixRows {
+    async fn find(
+        context: &Context,
+        request: PrefixLookupRequest,
+        bytes_max: usize,
+    ) -> Result<PrefixRows, Failure> {
+        let budget = Budget::take_bytes(context, bytes_max).await?;
+        let mut rows = PrefixRows {
+            left: budget.bytes_max,
+            budget,
+            response: PrefixLookupResponse::default(),
+            refused: Vec::new(),
         };
-        let answer = PbPrefixLookupRespForBucket {
-            partition_id: bucket.partition_id,
-            bucket_id: bucket.bucket_id,
-            ..PbPrefixLookupRespForBucket::default()
-        };
-        response
-            .buckets_resp
-            .push(match rows_of(context, asked, bucket, left).await {
+        // One bucket after the other: how many rows a prefix has is not known before.
+        for bucket in request.buckets_req {
+            let asked = Asked {
+                id: resolve::tablet_id(request.table_id, bucket.partition_id, bucket.bucket_id),
+                routing_bucket_count: bucket.routing_bucket_count,
+            };
+            let mut answer = PbPrefixLookupRespForBucket {
+                partition_id: bucket.partition_id,
+                bucket_id: bucket.bucket_id,
+                ..PbPrefixLookupRespForBucket::default()
+            };
+            match rows_of(context, asked, bucket, rows.left).await {
                 Ok(lists) => {
-                    left -= lists.iter().flatten().map(Bytes::len).sum::<usize>();
+                    rows.left -= lists.iter().flatten().map(Bytes::len).sum::<usize>();
                     let list = |values| PbValueList { values };
-                    PbPrefixLookupRespForBucket {
-                        value_lists: lists.into_iter().map(list).collect(),
-                        ..answer
-                    }
+                    answer.value_lists = lists.into_iter().map(list).collect();
                 }
                 Err(failure) => {
-                    refusals.note(asked.id, &failure);
-                    PbPrefixLookupRespForBucket {
-                        error_code: Some(failure.code.code()),
-                        error_message: Some(failure.message),
-                        ..answer
-                    }
+                    answer.error_code = Some(failure.code.code());
+                    answer.error_message = Some(failure.message.clone());
+                    rows.refused.push((asked.id, failure));
                 }
-            });
+            }
+            rows.response.buckets_resp.push(answer);
+        }
+        Ok(rows)
     }
-    Ok(budget.spend(context, left, &response))
+
+    /// True when some rows did not fit.
+    fn is_cut(&self) -> bool {
+        let too_large = |(_, failure): &(_, Failure)| failure.code == ErrorCode::RecordTooLarge;
+        self.refused.iter().any(too_large)
+    }
 }
 
 async fn rows_of(
