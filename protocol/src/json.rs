@@ -1,4 +1,5 @@
-//! Rows as JSON: what Kafka consumers of a table get as values and keys.
+//! Rows as JSON: what Kafka consumers of a table get as values and keys, and what Kafka producers
+//! send ([`JsonReader`]).
 //!
 //! A row is an object of all columns in order. The mapping of every type is an interface that
 //! users build on; it is described, with its reasons, in `docs/formats/json.md`:
@@ -23,8 +24,11 @@
 //! Rows are written straight from Arrow arrays, without an allocation per row.
 
 mod number;
+mod read;
 mod text;
 mod time;
+
+pub use read::{Fault, JsonReader, JsonValue, ReadError};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{

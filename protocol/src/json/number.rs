@@ -79,6 +79,35 @@ pub(super) fn write_decimal(unscaled: i128, scale: u8, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// The unscaled value of a DECIMAL(`precision`, `scale`): digits with at most `scale` of them after
+/// the point. None when the text is no such number or has more digits than the type.
+pub(super) fn read_decimal(text: &str, precision: u8, scale: u8) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (digits, ""),
+    };
+    let missing = usize::from(scale).checked_sub(fraction.len())?;
+    if whole.is_empty() {
+        return None;
+    }
+    let mut unscaled: i128 = 0;
+    for byte in whole.bytes().chain(fraction.bytes()) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        unscaled = unscaled.checked_mul(10)?.checked_add(digit.into())?;
+    }
+    unscaled = unscaled.checked_mul(10i128.checked_pow(u32::try_from(missing).ok()?)?)?;
+    let fits = unscaled < 10i128.checked_pow(precision.into())?;
+    fits.then_some(if negative { -unscaled } else { unscaled })
+}
+
 /// At least `width` digits, at most 20.
 pub(super) fn write_digits(mut value: u64, width: usize, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 20];
@@ -101,6 +130,32 @@ mod tests {
         let mut out = Vec::new();
         f(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn decimals_have_the_digits_of_their_type() {
+        for (text, expected) in [
+            ("12.30", Some(1230)),
+            ("12.3", Some(1230)),
+            ("12", Some(1200)),
+            ("-0.05", Some(-5)),
+            ("0012.30", Some(1230)),
+            ("999.99", Some(99_999)),
+            ("1000", None),
+            ("1.234", None),
+            ("1.", None),
+            (".5", None),
+            ("", None),
+            ("-", None),
+            ("+1", None),
+            ("1e2", None),
+            ("1.2.3", None),
+        ] {
+            assert_eq!(read_decimal(text, 5, 2), expected, "{text}");
+        }
+        let largest = "9".repeat(38);
+        assert_eq!(read_decimal(&largest, 38, 0), Some(10i128.pow(38) - 1));
+        assert_eq!(read_decimal(&"9".repeat(60), 38, 0), None);
     }
 
     #[test]

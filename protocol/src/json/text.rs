@@ -54,6 +54,47 @@ pub(super) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// The bytes of a base64 text as [`write_base64`] writes it; none for any other spelling.
+pub(super) fn read_base64(text: &str) -> Option<Vec<u8>> {
+    let groups = text.as_bytes().chunks_exact(4);
+    if !groups.remainder().is_empty() {
+        return None;
+    }
+    let last = groups.len().checked_sub(1);
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    for (i, group) in groups.enumerate() {
+        let padding = match (group, Some(i) == last) {
+            ([_, _, b'=', b'='], true) => 2,
+            ([_, _, _, b'='], true) => 1,
+            _ => 0,
+        };
+        let mut bits = 0u32;
+        for byte in &group[..4 - padding] {
+            bits = bits << 6 | sextet(*byte)?;
+        }
+        bits <<= 6 * padding;
+        let bytes = bits.to_be_bytes();
+        // What padding stands for is zero: one text for each value.
+        if bytes[4 - padding..].iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        out.extend_from_slice(&bytes[1..4 - padding]);
+    }
+    Some(out)
+}
+
+fn sextet(byte: u8) -> Option<u32> {
+    let bits = match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(bits.into())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -79,7 +120,24 @@ mod tests {
         assert_eq!(out, b"\"+/8=\"");
     }
 
+    #[test]
+    fn one_base64_text_stands_for_each_value() {
+        for text in [
+            "Zg=", "Zg", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9-", "Zm9v\n", "é=",
+        ] {
+            assert_eq!(read_base64(text), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn base64_reads_back(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let mut out = Vec::new();
+            write_base64(&bytes, &mut out);
+            let text = std::str::from_utf8(&out).unwrap().trim_matches('"');
+            prop_assert_eq!(read_base64(text), Some(bytes));
+        }
+
         #[test]
         fn strings_read_back(text in proptest::collection::vec(any::<char>(), 0..20)) {
             let text: String = text.into_iter().collect();

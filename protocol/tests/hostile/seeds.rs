@@ -25,6 +25,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "fluss_statistics" => fluss::statistics(),
         "fluss_descriptors" => descriptors(),
         "fluss_options" => texts(),
+        "json_rows" => fluss::json(),
         "stored" => without_choices([kafka::batches(), fluss::batches()].concat(), 1),
         other => panic!("no seeds of {other}"),
     }

@@ -8,6 +8,7 @@
 mod fluss;
 mod fluss_batch;
 mod fluss_keyed;
+mod json;
 mod kafka;
 mod reader;
 mod schemas;
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     target("fluss_statistics", fluss_batch::statistics),
     target("fluss_descriptors", text::descriptors),
     target("fluss_options", text::options),
+    target("json_rows", json::rows),
     target("stored", kafka::stored),
 ];
 

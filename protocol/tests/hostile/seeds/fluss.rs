@@ -11,6 +11,7 @@ use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
 use protocol::fluss::messages::*;
 use protocol::fluss::options::KvFormat;
 use protocol::ids::SchemaId;
+use protocol::json::JsonRows;
 use protocol::row::{Datum, RowLayout, Timestamp, aligned, compacted, indexed};
 use protocol::schema::{DataType, Schema, TypeKind};
 
@@ -238,6 +239,34 @@ pub fn statistics() -> Vec<Vec<u8>> {
             let front = [at, 0, function, 1, 2, 7, 0, 0, 0, 0, 0, 0, 0, 3];
             seeds.push([&front[..], &block].concat());
         }
+    }
+    seeds
+}
+
+/// A schema, then a row of it as JSON, and what only readers take.
+pub fn json() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (at, schema) in (0u8..).zip(schemas()) {
+        let [full, sparse] = datums(schema);
+        let mut builder = RowsBuilder::new(types(schema).cloned(), 1 << 20);
+        for row in [&full, &sparse] {
+            builder.append(row.iter()).unwrap();
+        }
+        let columns: Vec<ArrayRef> = builder.finish().unwrap();
+        let batch = RecordBatch::try_new(arrow_schema(schema), columns).unwrap();
+        let rows = JsonRows::new(&batch, schema).unwrap();
+        for row in 0..2 {
+            let mut seed = vec![at];
+            rows.write(row, &mut seed).unwrap();
+            seeds.push(seed);
+        }
+        seeds.push(
+            [
+                &[at],
+                &b" { \"a\\u00e9\\ud83d\\ude00\" : [-1.5e+3, true, null] }"[..],
+            ]
+            .concat(),
+        );
     }
     seeds
 }
