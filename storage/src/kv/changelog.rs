@@ -21,7 +21,7 @@ use protocol::fluss::batch::{
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::options::{ChangelogImage, KvFormat, LogFormat};
 use protocol::fluss::value::Value;
-use protocol::ids::{BucketId, SchemaId};
+use protocol::ids::SchemaId;
 use protocol::row::{Datum, RowError, RowLayout, Span};
 use thiserror::Error;
 
@@ -246,15 +246,18 @@ impl Changelog<'_> {
         Ok(())
     }
 
-    /// The log batch: writer id and sequence are the KV batch's, `bucket` is the one that is
-    /// written, `compressor` has the codec of the table.
+    /// The log batch of rows from `source`; `compressor` has the codec of the table. A Fluss
+    /// writer's id and sequence are in the batch as well. A Kafka producer stands beside it only:
+    /// Fluss clients know no such ids.
     pub fn finish(
         self,
-        writer: Option<(i64, i32)>,
-        bucket: BucketId,
+        source: Option<SourceBlock>,
         compressor: &mut Compressor,
     ) -> Result<UnassignedBatch, ChangelogError> {
         let plan = self.plan;
+        let writer = source
+            .filter(|source| source.scheme == ProducerScheme::Fluss)
+            .map(|source| (source.producer_id, source.last_sequence));
         let spec = BatchSpec {
             writer,
             ..BatchSpec::new(plan.latest)
@@ -292,14 +295,7 @@ impl Changelog<'_> {
             record_time_max: NO_TIME,
             transactional: false,
             control: false,
-            source: writer.map(|(writer_id, sequence)| SourceBlock {
-                scheme: ProducerScheme::Fluss,
-                producer_id: writer_id,
-                producer_epoch: 0,
-                source_partition: bucket.value(),
-                first_sequence: sequence,
-                last_sequence: sequence,
-            }),
+            source,
         })
     }
 }

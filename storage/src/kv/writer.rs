@@ -8,11 +8,11 @@
 //! The log, the index and the order of these calls are the caller's. Facts: Fluss server semantics
 //! of PUT_KV; `KvTablet.java`.
 
-use protocol::batch::UnassignedBatch;
+use protocol::batch::{SourceBlock, UnassignedBatch};
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::kv_batch::KvBatch;
 use protocol::fluss::value::{ValueError, ValueLayout};
-use protocol::ids::{BucketId, LeaderEpoch, Offset};
+use protocol::ids::{LeaderEpoch, Offset};
 use thiserror::Error;
 
 use super::auto_increment::{AutoIncrement, IdSource, NoIds};
@@ -54,8 +54,6 @@ pub struct MergedBatch {
 
 /// What a table's options say about all its batches.
 pub struct WriterConfig {
-    /// The bucket, as its log batches name it.
-    pub bucket: BucketId,
     /// How values are stored.
     pub layout: ValueLayout,
     /// Bytes that may wait for the index.
@@ -69,7 +67,6 @@ pub struct WriterConfig {
 /// The writing side of a bucket: what its log has and its index does not, and memory that is used
 /// again for each batch.
 pub struct BucketWriter {
-    bucket: BucketId,
     layout: ValueLayout,
     buffer: WriteBuffer,
     compressor: Compressor,
@@ -82,7 +79,6 @@ impl BucketWriter {
     /// A writer with nothing under way.
     pub fn new(config: WriterConfig) -> Self {
         BucketWriter {
-            bucket: config.bucket,
             layout: config.layout,
             buffer: WriteBuffer::new(config.layout, config.buffer_bytes_max),
             compressor: config.compressor,
@@ -102,14 +98,16 @@ impl BucketWriter {
         self.ids.as_mut()
     }
 
-    /// Merges a batch whose rows were checked with the plan's layout. `tag` goes in front of its
-    /// values where the layout has a place for it. Blocks on the index.
+    /// Merges a batch whose rows were checked with the plan's layout, and which comes from
+    /// `source`. `tag` goes in front of its values where the layout has a place for it. Blocks on
+    /// the index.
     ///
     /// # Errors
     /// Nothing of the batch is left in the buffer.
     pub fn put(
         &mut self,
         batch: &KvBatch,
+        source: Option<SourceBlock>,
         plan: &MergePlan,
         changelog: &ChangelogPlan,
         tag: i64,
@@ -121,7 +119,7 @@ impl BucketWriter {
         let merged = self
             .merge(batch, plan, changelog, tag, &looked_up, &mut log)
             .and_then(|()| {
-                log.finish(batch.writer(), self.bucket, &mut self.compressor)
+                log.finish(source, &mut self.compressor)
                     .map_err(PutError::Changelog)
             });
         match merged {
@@ -327,7 +325,6 @@ mod tests {
             Fixture {
                 plans: TablePlans::new(table, image, LogFormat::Arrow, 1 << 20).unwrap(),
                 writer: BucketWriter::new(WriterConfig {
-                    bucket: BucketId::new(0),
                     layout: ValueLayout::Plain,
                     buffer_bytes_max,
                     compressor: Compressor::new(None),
@@ -359,7 +356,8 @@ mod tests {
             let batch = KvBatch::parse(builder.finish(), 1 << 20).unwrap();
             let plan = self.plans.merge(TWO, None, MergeMode::Engine).unwrap();
             let changelog = self.plans.changelog();
-            self.writer.put(&batch, &plan, changelog, 0, &self.index)
+            self.writer
+                .put(&batch, None, &plan, changelog, 0, &self.index)
         }
 
         fn looked_up(&self) -> usize {

@@ -13,6 +13,7 @@ use super::config::{FlushMode, LogConfig, SEGMENT_BYTES_LIMIT};
 use super::error::{AppendError, LogError, OfflineCause};
 use super::frame::{self, ALIGNMENT, FrameHeader};
 use super::log::{Append, Appended, Log, Tail};
+use super::parts::{admit_part, is_part};
 use super::producers::{ProducerEntry, ProducerKey, Producers, Verdict};
 use super::recovery;
 use super::segment::HEADER_LENGTH;
@@ -128,6 +129,11 @@ impl Log {
         let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
         for batch in &append.batches {
             let verdict = match &batch.source {
+                // Who split the batch has judged its order, and whether the log has it.
+                Some(source) if is_part(batch) => {
+                    let entry = tail.producers.entry(ProducerKey::of(source));
+                    admit_part(entry, source).map(|()| Verdict::Next)
+                }
                 Some(source) => tail.producers.judge(source),
                 None => Ok(Verdict::Next),
             };

@@ -18,6 +18,7 @@ use super::config::{FlushMode, LogConfig};
 use super::debt::{LogDebt, RecoveryDebt};
 use super::epochs::EpochHistory;
 use super::error::{AppendError, LogError, OfflineCause};
+use super::parts::SourcePart;
 use super::producers::{ProducerEntry, ProducerKey, Producers, RememberedBatch, Verdict};
 use super::recovery::{self, Recovered, Unsettled};
 use super::segment::{OpenFiles, Segment, SegmentPlace};
@@ -353,6 +354,22 @@ impl Log {
             Verdict::Next => Ok(None),
             Verdict::Duplicate(known) => Ok(Some(self.duplicate(&known))),
         }
+    }
+
+    /// As [`Log::judge`], of a part of what a Kafka producer sent. Its order was judged before.
+    ///
+    /// # Errors
+    /// An append of it would be refused.
+    pub fn judge_part(&self, part: &SourcePart) -> Result<Option<Appended>, AppendError> {
+        match self.tail.lock().producers.judge_part(part)? {
+            Verdict::Next => Ok(None),
+            Verdict::Duplicate(known) => Ok(Some(self.duplicate(&known))),
+        }
+    }
+
+    /// What is known of one producer.
+    pub fn producer(&self, key: ProducerKey) -> Option<ProducerEntry> {
+        self.tail.lock().producers.entry(key).cloned()
     }
 
     /// The answer for a batch that the log has already.

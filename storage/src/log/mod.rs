@@ -24,6 +24,7 @@ mod heads;
 mod index;
 #[allow(clippy::module_inception, reason = "the log of the module log")]
 mod log;
+mod parts;
 mod producers;
 mod read;
 mod recovery;
@@ -46,7 +47,8 @@ pub use handle::{AppendResult, AppendTicket, LogHandle, LogThreads, Until};
 pub use heads::{HeadRange, HeadRun};
 pub use index::Summary;
 pub use log::{Append, Appended, Log, LogContext, Watermarks};
-pub use producers::{ProducerEntry, ProducerKey, Producers, RememberedBatch};
+pub use parts::{SourcePart, steps};
+pub use producers::{ProducerEntry, ProducerKey, Producers, RememberedBatch, Verdict};
 pub use read::{FrameRun, ReadRange};
 pub use retention::Removed;
 pub use scan::{FrameScanner, Step};

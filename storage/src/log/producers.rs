@@ -11,6 +11,7 @@ use protocol::ids::Offset;
 
 use super::error::AppendError;
 use super::frame::{FrameHeader, i64_at, u32_at};
+use super::parts::{self, SourcePart};
 
 /// Batches remembered per producer: retries of older ones cannot be recognised. Both protocols'
 /// clients keep at most five requests in flight.
@@ -101,6 +102,16 @@ impl Producers {
             ProducerScheme::Kafka => judge_kafka(entry, source),
             ProducerScheme::Fluss => judge_fluss(entry, source),
         }
+    }
+
+    /// As [`Producers::judge`], of a part of what a Kafka producer sent, whose order was judged.
+    pub fn judge_part(&self, part: &SourcePart) -> Result<Verdict, AppendError> {
+        parts::judge_part(self.entry(ProducerKey::of(&part.source)), part)
+    }
+
+    /// What is known of a producer.
+    pub(super) fn entry(&self, key: ProducerKey) -> Option<&ProducerEntry> {
+        self.entries.get(&key)
     }
 
     /// Notes a frame that was appended. Returns the entry as it was, for [`Producers::restore`].

@@ -6,8 +6,38 @@ use protocol::schema::TypeKind;
 use super::*;
 use crate::kv::fixtures::{ONE, TWO, row, table};
 
-const BUCKET: BucketId = BucketId::new(3);
 use ChangeType::{Delete, Insert, UpdateAfter, UpdateBefore};
+
+fn source(writer_id: i64, sequence: i32) -> SourceBlock {
+    SourceBlock {
+        scheme: ProducerScheme::Fluss,
+        producer_id: writer_id,
+        producer_epoch: 0,
+        source_partition: 3,
+        first_sequence: sequence,
+        last_sequence: sequence,
+    }
+}
+
+#[test]
+fn a_kafka_producer_stands_beside_the_batch_and_not_in_it() {
+    let table = two_columns();
+    let plan = ChangelogPlan::compile(&table, ChangelogImage::Full, LogFormat::Arrow, 1 << 20);
+    let plan = plan.unwrap();
+    let kafka = SourceBlock {
+        scheme: ProducerScheme::Kafka,
+        first_sequence: 4,
+        ..source(7, 9)
+    };
+    let batch = plan.start().finish(Some(kafka), &mut Compressor::new(None));
+    let batch = batch.unwrap();
+    assert_eq!(batch.source, Some(kafka));
+    let header = LogBatch::parse(&batch.bytes).unwrap();
+    assert_eq!(
+        header.header().writer_id(),
+        protocol::fluss::batch::NO_WRITER
+    );
+}
 
 fn two_columns() -> MergeTable {
     table(&[("a", TypeKind::String, ""), ("b", TypeKind::Int, "")], 1)
@@ -40,7 +70,7 @@ fn log(
         Outcome::Overwrite { new },
     ];
     let deltas = outcomes.map(|o| changelog.push(&o).unwrap()).to_vec();
-    let batch = changelog.finish(Some((7, 9)), BUCKET, &mut Compressor::new(None));
+    let batch = changelog.finish(Some(source(7, 9)), &mut Compressor::new(None));
     (batch.unwrap(), deltas)
 }
 
@@ -120,7 +150,7 @@ fn a_batch_of_which_nothing_is_left_takes_one_offset() {
         let plan = ChangelogPlan::compile(&table, ChangelogImage::Full, format, 1 << 20).unwrap();
         let mut changelog = plan.start();
         assert_eq!(changelog.push(&Outcome::Nothing).unwrap(), None);
-        let batch = changelog.finish(Some((7, 9)), BUCKET, &mut Compressor::new(None));
+        let batch = changelog.finish(Some(source(7, 9)), &mut Compressor::new(None));
         let batch = batch.unwrap();
         assert_eq!((batch.record_count, batch.last_offset_delta), (0, 0));
         let parsed = LogBatch::parse(&batch.bytes).unwrap();
@@ -182,7 +212,7 @@ fn a_changelog_equals_that_of_the_java_client() {
     let mut changelog = plan.start();
     changelog.push(&Outcome::Insert { new: value(0) }).unwrap();
     changelog.push(&Outcome::Delete { old: value(1) }).unwrap();
-    let batch = changelog.finish(Some((7, 3)), BUCKET, &mut Compressor::new(None));
+    let batch = changelog.finish(Some(source(7, 3)), &mut Compressor::new(None));
     let hex: String = batch
         .unwrap()
         .bytes

@@ -13,7 +13,7 @@ use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::kv_batch::{KvBatch, KvBatchBuilder, KvRecord};
 use protocol::fluss::options::ChangelogImage;
-use protocol::ids::{BucketId, Offset, SchemaId};
+use protocol::ids::{Offset, SchemaId};
 use protocol::row::Datum;
 use protocol::schema::{DataType, TypeKind};
 
@@ -81,7 +81,6 @@ impl IdCounter for Ids {
 
 fn writer(settings: &Settings, table: &MergeTable, counter: &Arc<Ids>) -> BucketWriter {
     BucketWriter::new(WriterConfig {
-        bucket: BucketId::new(0),
         layout: settings.layout,
         buffer_bytes_max: 1 << 20,
         compressor: Compressor::new(None),
@@ -171,7 +170,7 @@ impl<'i> Bucket<'i> {
         let changelog = self.plans.changelog();
         let put = self
             .writer
-            .put(&kv_batch, &plan, changelog, 99, self.mortal.index());
+            .put(&kv_batch, None, &plan, changelog, 99, self.mortal.index());
         let merged = put.unwrap();
         if batch.fails {
             assert_eq!(self.writer.undo_from(merged.id), 0);

@@ -55,18 +55,7 @@ impl KvTablet {
             batch,
             target_columns: Some(targets.into()),
             mode,
+            part: None,
         })
-    }
-}
-
-impl Put {
-    /// Records of the batch.
-    pub fn len(&self) -> usize {
-        self.batch.len()
-    }
-
-    /// True for a batch without records.
-    pub fn is_empty(&self) -> bool {
-        self.batch.is_empty()
     }
 }

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use protocol::batch::{ProducerScheme, SourceBlock};
-use protocol::ids::{BucketId, Offset};
+use protocol::ids::Offset;
 use tokio::sync::oneshot;
 
 use super::{Core, Inner, KvError, Put, PutTicket, Slot};
@@ -181,19 +180,22 @@ impl Inner {
                 return Step::Done;
             }
         };
-        let id = self.log.log().id();
         // A batch that is in the log already must not be merged with its own outcome.
-        if let Some(source) = source_of(&queued.put, id.bucket) {
-            match self.log.log().judge(&source) {
-                Ok(None) => {}
-                Ok(Some(known)) => {
-                    self.log.answer_known(known, queued.until, queued.answer);
-                    return Step::Done;
-                }
-                Err(error) => {
-                    queued.refuse(error.into());
-                    return Step::Done;
-                }
+        let log = self.log.log();
+        let known = match (&queued.put.part, queued.put.source(log.id().bucket)) {
+            (Some(part), _) => log.judge_part(part),
+            (None, Some(source)) => log.judge(&source),
+            (None, None) => Ok(None),
+        };
+        match known {
+            Ok(None) => {}
+            Ok(Some(known)) => {
+                self.log.answer_known(known, queued.until, queued.answer);
+                return Step::Done;
+            }
+            Err(error) => {
+                queued.refuse(error.into());
+                return Step::Done;
             }
         }
         match self.merge_and_append(core, queued) {
@@ -217,6 +219,7 @@ impl Inner {
             batch,
             target_columns,
             mode,
+            ..
         } = &queued.put;
         let plan = table
             .plans
@@ -229,9 +232,15 @@ impl Inner {
             }
         };
         let tag = self.log.log().context().commit_clock.now();
-        let merged = core
-            .writer
-            .put(batch, &plan, table.plans.changelog(), tag, &*core.index);
+        let source = queued.put.source(self.log.log().id().bucket);
+        let merged = core.writer.put(
+            batch,
+            source,
+            &plan,
+            table.plans.changelog(),
+            tag,
+            &*core.index,
+        );
         let merged = match merged {
             Ok(merged) => merged,
             Err(PutError::Full(full)) if full.retriable => return Ok(Step::Blocked(queued)),
@@ -325,17 +334,4 @@ impl Inner {
             tracing::warn!(%log, %error, "cannot flush the index, opening it will take longer");
         }
     }
-}
-
-/// What the log will know the batch's writer by.
-fn source_of(put: &Put, bucket: BucketId) -> Option<SourceBlock> {
-    let (writer_id, sequence) = put.batch.writer()?;
-    Some(SourceBlock {
-        scheme: ProducerScheme::Fluss,
-        producer_id: writer_id,
-        producer_epoch: 0,
-        source_partition: bucket.value(),
-        first_sequence: sequence,
-        last_sequence: sequence,
-    })
 }

@@ -20,6 +20,7 @@ mod error;
 mod inserts;
 mod lane;
 mod open;
+mod put;
 mod reads;
 mod table;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 pub use changelog_format::ChangelogFormat;
 pub use error::{InvalidPut, KvError, OpenIndexError};
 pub use inserts::InvalidInsert;
+pub use put::{Put, PutTicket, TakenPut};
 pub use table::{KvTable, KvTableSpec, TableIds};
 
 use std::sync::Arc;
@@ -38,13 +40,12 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use protocol::fluss::kv_batch::KvBatch;
 use protocol::ids::Offset;
-use tokio::sync::oneshot;
 
 use super::index::{Index, IndexError, IndexSpec, IndexStore, IndexUsage};
 use super::merge::MergeMode;
 use super::replay::ReplayError;
 use super::writer::BucketWriter;
-use crate::log::{AppendTicket, Appended, LogHandle, Until};
+use crate::log::{LogHandle, Until};
 use crate::threads::Workers;
 use lane::Queue;
 
@@ -140,35 +141,6 @@ enum Slot {
     Closed,
 }
 
-/// A KV batch that was checked.
-#[derive(Debug)]
-pub struct Put {
-    batch: KvBatch,
-    target_columns: Option<Box<[i32]>>,
-    mode: MergeMode,
-}
-
-/// The answer of a put, to be awaited.
-#[derive(Debug)]
-pub struct PutTicket {
-    refused: oneshot::Receiver<KvError>,
-    appended: AppendTicket,
-}
-
-impl PutTicket {
-    /// Where the changelog of the batch went. Dropping the future forgets the answer, not the put.
-    ///
-    /// # Errors
-    /// Nothing of the batch was applied, unless the log failed meanwhile.
-    pub async fn answer(self) -> Result<Appended, KvError> {
-        match self.appended.await {
-            Ok(result) => result.map_err(KvError::Append),
-            // Refused before it came to the log, or the process goes down.
-            Err(_) => Err(self.refused.await.unwrap_or(KvError::Closed)),
-        }
-    }
-}
-
 impl KvTablet {
     /// The keys of a log. The index is opened at its first use.
     pub fn new(
@@ -221,6 +193,7 @@ impl KvTablet {
             batch,
             target_columns: targets.map(Box::from),
             mode,
+            part: None,
         })
     }
 

@@ -100,7 +100,6 @@ impl Inner {
         *self.index.write() = Some(Arc::clone(&index));
         Ok(Core {
             writer: BucketWriter::new(WriterConfig {
-                bucket: log.id().bucket,
                 layout: table.layout,
                 buffer_bytes_max: self.resources.limits.buffer_bytes_max,
                 compressor: table.codec.compressor(),
