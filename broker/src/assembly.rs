@@ -303,6 +303,7 @@ async fn checkpoint(broker: Arc<Broker>, clock: Arc<CommitClock>) {
         let (broker, newest) = (Arc::clone(&broker), clock.newest());
         run("checkpoint", move || {
             broker.tablets.checkpoint();
+            broker.forget_upserts();
             if let Err(error) = broker.catalog.raise_commit_time_floor_ms(newest) {
                 tracing::warn!(%error, "cannot record the newest commit time");
             }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::GroupCoordinator;
+use crate::kafka::upserts::Upserts;
 use crate::memory::{FetchMemory, Unpacking};
 use crate::metrics::Metrics;
 use crate::net::Peer;
@@ -34,6 +35,8 @@ pub struct Broker {
     pub fetch_memory: FetchMemory,
     /// Bounds what produced batches are decompressed to.
     pub unpacking: Unpacking,
+    /// Kafka producers that write to primary-key tables.
+    pub upserts: Upserts,
     /// The id of this server on both wires.
     pub node_id: i32,
     config: RwLock<Arc<Config>>,
@@ -88,6 +91,7 @@ impl Broker {
             catalog: parts.catalog,
             tablets: parts.tablets,
             groups: parts.groups,
+            upserts: Upserts::default(),
             metrics: parts.metrics,
             config: RwLock::new(parts.config),
             advertised: parts.advertised,
@@ -109,6 +113,14 @@ impl Broker {
             fired = tokio::time::timeout_at(deadline, signal.fired()) => fired.is_ok(),
             () = self.stopping.cancelled() => false,
         }
+    }
+
+    /// Forgets Kafka producers of primary-key tables that fell silent.
+    pub fn forget_upserts(&self) {
+        let expiry = self.config().producers().kafka_expiration.as_millis();
+        let expiry = i64::try_from(expiry).unwrap_or(i64::MAX);
+        let before = self.env.clock.wall_ms().saturating_sub(expiry);
+        self.upserts.forget(before);
     }
 
     /// Takes a new configuration; the open tablets follow.

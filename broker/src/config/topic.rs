@@ -60,6 +60,8 @@ pub struct TopicConfig {
     pub insync_replicas_min: u32,
     /// When columnar copies are made.
     pub columnar: Columnar,
+    /// Records of Kafka producers write the columns that they have into a primary-key table.
+    pub partial_update: bool,
 }
 
 /// Compression of batches on disk.
@@ -190,6 +192,7 @@ impl TopicConfig {
                 "eager" => Columnar::Eager,
                 _ => Columnar::Lazy,
             },
+            partial_update: view.value("vltava.kafka.partial.update") == Value::Boolean(true),
         })
     }
 

@@ -2,13 +2,17 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
+use protocol::fluss::kv_batch::KvBatchError;
 use storage::catalog::{
     AlterPartitionError, AlterTableError, CreateTableError, DropTableError, WriteError,
 };
+use storage::kv::tablet::{InvalidPut, KvError};
+use storage::kv::writer::PutError;
 use storage::log::{AppendError, ReadError};
 use storage::tablet::{ConvertError, KafkaReadError};
 
 use crate::config::{ConfigError, TopicConfigError};
+use crate::kafka::upserts::LineError;
 use crate::tablets::TabletError;
 
 /// The code of a failed append.
@@ -24,6 +28,41 @@ pub fn of_append(error: &AppendError) -> ResponseError {
         // Clients retry it, which is all that helps.
         AppendError::QueueFull => ResponseError::RequestTimedOut,
         AppendError::OffsetsExhausted => ResponseError::InvalidRecord,
+    }
+}
+
+/// The code of an upsert that not all buckets took.
+pub fn of_line(error: &LineError) -> ResponseError {
+    match error {
+        LineError::Sequence(error) => of_append(error),
+        LineError::Refused(error) => of_kv(error),
+        // Clients retry it, and take the batch for one that may be written.
+        LineError::Partly(_) => ResponseError::NotEnoughReplicasAfterAppend,
+    }
+}
+
+/// The code of rows that a bucket did not take.
+fn of_kv(error: &KvError) -> ResponseError {
+    match error {
+        // The table was altered this moment: the client's retry finds the new schema.
+        KvError::Plan(_) | KvError::Closed => ResponseError::NotLeaderOrFollower,
+        // Clients retry it, which is all that helps.
+        _ if error.is_too_busy() => ResponseError::RequestTimedOut,
+        KvError::Put(PutError::Full(_)) => ResponseError::MessageTooLarge,
+        KvError::Put(PutError::Index(_) | PutError::Stored { .. }) => {
+            ResponseError::KafkaStorageError
+        }
+        KvError::Put(_) => ResponseError::InvalidRecord,
+        KvError::Append(error) => of_append(error),
+        _ => ResponseError::KafkaStorageError,
+    }
+}
+
+/// The code of rows that their table cannot take.
+pub fn of_invalid_put(error: &InvalidPut) -> ResponseError {
+    match error {
+        InvalidPut::Batch(KvBatchError::TooLarge { .. }) => ResponseError::MessageTooLarge,
+        _ => ResponseError::InvalidRecord,
     }
 }
 

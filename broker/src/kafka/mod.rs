@@ -10,4 +10,5 @@ pub mod fetch_pace;
 pub mod fetch_session;
 pub mod handlers;
 pub mod topics;
+pub mod upserts;
 pub mod wire;

@@ -471,6 +471,28 @@ static BY_NAME: &[Metric] = &[
         &[],
         "Rows that are not shown to Kafka clients because they are too large.",
     ),
+    counter(
+        "vltava_upsert_records_total",
+        &[],
+        "Records of Kafka producers that were put into primary-key tables.",
+    ),
+    counter(
+        "vltava_upsert_parts_total",
+        &[],
+        "Parts of such records' batches, one or more for each bucket with a row.",
+    ),
+    counter(
+        "vltava_upsert_failures_total",
+        &["outcome"],
+        "Such batches that not all buckets took, by what became of them: out of sequence, refused \
+         by all buckets, or written partly and to be sent again.",
+    ),
+    gauge(
+        "vltava_upsert_producers",
+        &[],
+        "Idempotent Kafka producers of primary-key tables that are known, each once for each \
+         partition that it addresses.",
+    ),
     counter("vltava_kv_lookup_keys_total", &[], "Keys looked up."),
     counter(
         "vltava_kv_lookup_missing_total",

@@ -10,4 +10,5 @@ mod inserts;
 mod reads;
 mod scans;
 mod tables;
+mod upserts;
 mod writes;

@@ -100,7 +100,7 @@ async fn rows_are_put_replaced_and_deleted_and_the_changelog_says_so_on_both_wir
     ];
     assert_eq!(found, expected);
     assert_eq!(fetched.high_watermark, 5);
-    // Its buckets are chosen by Fluss's rule, which Kafka clients do not know.
+    // What a Kafka producer sends must be a row; `upserts.rs` has more of it.
     let raw = kafka_batch(
         &[Row::of_value("{}".to_owned(), 0)],
         protocol::kafka::compression::Codec::None,

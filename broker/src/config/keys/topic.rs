@@ -273,4 +273,12 @@ pub(super) static KEYS: &[Key] = &[
          first read, `eager` when a segment is closed.",
     )
     .inherits(&["vltava.columnar"]),
+    topic(
+        "vltava.kafka.partial.update",
+        Kind::Boolean,
+        Some("false"),
+        "For primary-key tables that Fluss clients made: whether a Kafka record writes only the \
+         columns that its value has. Else it writes the whole row, and columns that it lacks \
+         become null.",
+    ),
 ];

@@ -1,5 +1,9 @@
 //! Produce (API 0). The first stage validates the batches and queues them, so that requests of one
 //! connection are appended in their order; the second waits for what `acks` asks for.
+//!
+//! Batches for primary-key tables that Fluss clients made become rows first: `upsert.rs`.
+
+mod upsert;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +25,10 @@ use storage::log::{Append, AppendTicket, Until};
 use crate::config::{Compression, TimestampType, TopicConfig};
 use crate::kafka::error;
 use crate::kafka::topics::TopicRef;
+use crate::kafka::upserts::Ticket;
 use crate::kafka::wire::Context;
 use crate::memory::{Unpacked, Unpacking};
-use crate::tablets::{OpenBucket, is_upserted};
+use crate::tablets::OpenBucket;
 
 /// Batches above this size that are compressed are validated off the connection threads.
 const INLINE_BYTES_MAX: usize = 32 << 10;
@@ -50,6 +55,7 @@ struct Partition {
 
 enum Outcome {
     Queued(AppendTicket),
+    Upserted(Ticket),
     Refused(Refusal),
 }
 
@@ -91,10 +97,10 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
                 data,
             );
             partitions.push(match queued.await {
-                Ok((ticket, stamped)) => Partition {
+                Ok((outcome, stamped)) => Partition {
                     index,
                     stamped,
-                    outcome: Outcome::Queued(ticket),
+                    outcome,
                 },
                 Err(refusal) => {
                     refused += 1;
@@ -143,7 +149,7 @@ async fn queue(
     transactional_id: &Option<kafka_protocol::messages::TransactionalId>,
     topic: &TopicRef,
     data: produce_request::PartitionProduceData,
-) -> Result<(AppendTicket, bool), Refusal> {
+) -> Result<(Outcome, bool), Refusal> {
     if !(-1..=1).contains(&acks) {
         return Err(ResponseError::InvalidRequiredAcks.into());
     }
@@ -171,15 +177,11 @@ async fn queue(
             .map_err(|e| error::of_tablet(&e))?,
     };
     let shape = bucket.tablet.shape();
-    if !shape.raw || is_upserted(&topic.table) {
-        let what = match is_upserted(&topic.table) {
-            true => "primary-key",
-            false => "typed",
-        };
+    if !shape.raw && bucket.kv.is_none() {
         return Err(Refusal {
             error: ResponseError::InvalidRecord,
             message: Some(format!(
-                "topic {} is the {what} table {}: write it with a Fluss client",
+                "topic {} is the typed table {}: write it with a Fluss client",
                 topic.topic().name,
                 topic.table.path
             )),
@@ -196,6 +198,11 @@ async fn queue(
     })?;
     let settings = &bucket.settings;
     let config = validate_config(settings, shape.latest, data.index, context);
+    if bucket.kv.is_some() {
+        let partial = settings.partial_update;
+        let ticket = upsert::queue(context, &topic, records, config, partial, acks).await?;
+        return Ok((Outcome::Upserted(ticket), false));
+    }
     let unpacking = &context.broker().unpacking;
     let batch = validated(unpacking, records, config)
         .await
@@ -205,7 +212,7 @@ async fn queue(
     }
     let stamped = settings.timestamp_type == TimestampType::LogAppendTime;
     let ticket = append(&bucket, batch, stamped, acks);
-    Ok((ticket, stamped))
+    Ok((Outcome::Queued(ticket), stamped))
 }
 
 fn validate_config(
@@ -284,17 +291,20 @@ fn refuse_batch(invalid: InvalidBatch) -> Refusal {
     }
 }
 
+fn until(acks: i16) -> Until {
+    match acks {
+        -1 => Until::Durable,
+        _ => Until::Appended,
+    }
+}
+
 fn append(
     bucket: &Arc<OpenBucket>,
     batch: UnassignedBatch,
     stamped: bool,
     acks: i16,
 ) -> AppendTicket {
-    let until = if acks == -1 {
-        Until::Durable
-    } else {
-        Until::Appended
-    };
+    let until = until(acks);
     let append = Append {
         batches: vec![batch],
         expected_epoch: None,
@@ -351,6 +361,7 @@ impl Partition {
             .with_log_start_offset(-1);
         let ticket = match self.outcome {
             Outcome::Queued(ticket) => ticket,
+            Outcome::Upserted(ticket) => return upsert::answer(answer, ticket, deadline).await,
             Outcome::Refused(refusal) => return refused(answer, refusal),
         };
         match tokio::time::timeout_at(deadline, ticket).await {
