@@ -2,10 +2,13 @@ package vltava.compat;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static vltava.compat.Fluss.LIMIT;
+import static vltava.compat.Fluss.config;
+import static vltava.compat.Fluss.get;
+import static vltava.compat.Fluss.refused;
+import static vltava.compat.Fluss.unique;
 
 import java.math.BigDecimal;
 import java.time.Duration;
@@ -14,10 +17,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.apache.fluss.client.Connection;
@@ -57,11 +56,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Databases and log tables, the same for every line of the Java client. */
 class LogTableTest {
-    /** Longer than any answer takes on a loaded machine. */
-    private static final Duration LIMIT = Duration.ofSeconds(30);
-
-    private static final AtomicInteger COUNT = new AtomicInteger();
-
     private static Connection connection;
     private static Admin admin;
 
@@ -75,30 +69,6 @@ class LogTableTest {
     static void close() throws Exception {
         admin.close();
         connection.close();
-    }
-
-    private static Configuration config(String variable) {
-        String address = System.getenv(variable);
-        if (address == null || address.isEmpty()) {
-            throw new IllegalStateException("set " + variable + " to host:port, or use compat-tests/run");
-        }
-        Configuration config = new Configuration();
-        config.setString("bootstrap.servers", address);
-        config.setString("client.writer.batch-timeout", "1ms");
-        return config;
-    }
-
-    private static String unique(String prefix) {
-        return prefix + "_java_" + System.nanoTime() + "_" + COUNT.getAndIncrement();
-    }
-
-    private static <T> T get(CompletableFuture<T> future) throws Exception {
-        return future.get(LIMIT.toSeconds(), TimeUnit.SECONDS);
-    }
-
-    private static void refused(Class<? extends Throwable> cause, CompletableFuture<?> future) {
-        var error = assertThrows(ExecutionException.class, () -> future.get(LIMIT.toSeconds(), TimeUnit.SECONDS));
-        assertInstanceOf(cause, error.getCause());
     }
 
     private static TableDescriptor.Builder small() {
