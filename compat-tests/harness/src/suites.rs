@@ -173,18 +173,25 @@ pub const ALL: &[Suite] = &[
         12,
     ),
     suite(
+        "fluss-python-pk",
+        "pyfluss 1.0.0 and primary-key tables",
+        Wires::Fluss,
+        Runner::Pytest("test_fluss_pk.py"),
+        17,
+    ),
+    suite(
         "fluss-java-1.0",
         "fluss-client 1.0.0",
         Wires::Fluss,
         maven("fluss-1.0", "*Test"),
-        18,
+        75,
     ),
     suite(
         "fluss-java-0.9",
         "fluss-client 0.9.1",
         Wires::Fluss,
         maven("fluss-0.9", "*Test"),
-        18,
+        75,
     ),
     Suite {
         own_server: true,
