@@ -194,6 +194,16 @@ pub const ALL: &[Suite] = &[
         75,
     ),
     Suite {
+        limit: Duration::from_secs(600),
+        ..suite(
+            "flink",
+            "Flink 2.2 SQL with the Fluss connector 0.9.1",
+            Wires::Fluss,
+            maven("flink", "*Test"),
+            15,
+        )
+    },
+    Suite {
         own_server: true,
         limit: Duration::from_secs(900),
         ..suite(

@@ -16,7 +16,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 class FlinkTest {
     @RegisterExtension
     static final MiniClusterExtension CLUSTER = new MiniClusterExtension(new MiniClusterResourceConfiguration.Builder()
-            .setNumberTaskManagers(1).setNumberSlotsPerTaskManager(8).build());
+            .setNumberTaskManagers(1).setNumberSlotsPerTaskManager(24).build());
 
     private static final String PEOPLE =
             "CREATE TABLE people (id INT, name STRING, score BIGINT, PRIMARY KEY (id) NOT ENFORCED)";
@@ -82,8 +82,8 @@ class FlinkTest {
             flink.run("CREATE TABLE visits (person INT, place STRING)");
             flink.run("INSERT INTO people VALUES (1, 'a', 10), (2, 'b', 20)");
             flink.run("INSERT INTO visits VALUES (1, 'Prague'), (2, 'Brno'), (3, 'Vienna')");
-            flink.streaming.executeSql("CREATE TEMPORARY VIEW v AS SELECT *, PROCTIME() AS at FROM visits");
-            var reader = flink.read("SELECT place, name FROM v LEFT JOIN people FOR SYSTEM_TIME AS OF v.at"
+            flink.streaming.executeSql("CREATE TEMPORARY VIEW v AS SELECT *, PROCTIME() AS moment FROM visits");
+            var reader = flink.read("SELECT place, name FROM v LEFT JOIN people FOR SYSTEM_TIME AS OF v.moment"
                     + " ON v.person = people.id");
             assertEquals(List.of("+I[Brno, b]", "+I[Prague, a]", "+I[Vienna, null]"), reader.nextSorted(3));
             // What was written and acknowledged is what the next lookup finds.
@@ -101,8 +101,8 @@ class FlinkTest {
             flink.run("CREATE TABLE visits (person INT, place STRING)");
             flink.run("INSERT INTO orders VALUES (1, 1, 'bread'), (1, 2, 'salt'), (2, 1, 'beer')");
             flink.run("INSERT INTO visits VALUES (1, 'Prague'), (2, 'Brno'), (3, 'Vienna')");
-            flink.streaming.executeSql("CREATE TEMPORARY VIEW v AS SELECT *, PROCTIME() AS at FROM visits");
-            var reader = flink.read("SELECT place, item FROM v JOIN orders FOR SYSTEM_TIME AS OF v.at"
+            flink.streaming.executeSql("CREATE TEMPORARY VIEW v AS SELECT *, PROCTIME() AS moment FROM visits");
+            var reader = flink.read("SELECT place, item FROM v JOIN orders FOR SYSTEM_TIME AS OF v.moment"
                     + " ON v.person = orders.customer");
             assertEquals(List.of("+I[Brno, beer]", "+I[Prague, bread]", "+I[Prague, salt]"), reader.nextSorted(3));
         }
@@ -115,8 +115,8 @@ class FlinkTest {
                     + " WITH ('auto-increment.fields' = 'number', 'lookup.insert-if-not-exists' = 'true')");
             flink.run("CREATE TABLE visits (name STRING, place STRING)");
             flink.run("INSERT INTO visits VALUES ('a', 'Prague'), ('b', 'Brno'), ('a', 'Vienna')");
-            flink.streaming.executeSql("CREATE TEMPORARY VIEW v AS SELECT *, PROCTIME() AS at FROM visits");
-            var reader = flink.read("SELECT v.name, number, place FROM v JOIN users FOR SYSTEM_TIME AS OF v.at"
+            flink.streaming.executeSql("CREATE TEMPORARY VIEW v AS SELECT *, PROCTIME() AS moment FROM visits");
+            var reader = flink.read("SELECT v.name, number, place FROM v JOIN users FOR SYSTEM_TIME AS OF v.moment"
                     + " ON v.name = users.name");
             assertEquals(List.of("+I[a, 1, Prague]", "+I[a, 1, Vienna]", "+I[b, 2, Brno]"), reader.nextSorted(3));
         }
@@ -128,19 +128,20 @@ class FlinkTest {
             String with = " WITH ('bucket.num' = '2', 'bucket.key' = 'c', 'table.delete.behavior' = 'ignore')";
             flink.run("CREATE TABLE l (a INT, c BIGINT, d INT, PRIMARY KEY (c, d) NOT ENFORCED)" + with);
             flink.run("CREATE TABLE r (a INT, c BIGINT, d INT, PRIMARY KEY (c, d) NOT ENFORCED)" + with);
-            flink.run("CREATE TABLE joined (a INT, c BIGINT, d INT, b INT, e INT, PRIMARY KEY (c, d, e) NOT ENFORCED)");
+            flink.run("CREATE TABLE joined (la INT, lc BIGINT, ld INT, ra INT, rc BIGINT, rd INT,"
+                    + " PRIMARY KEY (lc, ld, rc, rd) NOT ENFORCED)");
             flink.run("INSERT INTO l VALUES (1, 100, 1), (2, 100, 2), (3, 300, 3)");
             flink.run("INSERT INTO r VALUES (5, 100, 9), (6, 400, 9)");
             flink.streaming.getConfig().set("table.optimizer.delta-join.strategy", "FORCE");
-            String join = "INSERT INTO joined SELECT l.a, l.c, l.d, r.a, r.d FROM l INNER JOIN r ON l.c = r.c";
+            String join = "INSERT INTO joined SELECT * FROM l INNER JOIN r ON l.c = r.c";
             assertTrue(flink.streaming.explainSql(join).contains("DeltaJoin(joinType=[InnerJoin]"));
             flink.start(join);
-            flink.awaitTable("joined", "+I[1, 100, 1, 5, 9]", "+I[2, 100, 2, 5, 9]");
+            flink.awaitTable("joined", "+I[1, 100, 1, 5, 100, 9]", "+I[2, 100, 2, 5, 100, 9]");
             flink.run("INSERT INTO r VALUES (7, 300, 9), (8, 100, 9)");
-            flink.awaitTable("joined", "+I[1, 100, 1, 8, 9]", "+I[2, 100, 2, 8, 9]", "+I[3, 300, 3, 7, 9]");
+            flink.awaitTable("joined", "+I[1, 100, 1, 8, 100, 9]", "+I[2, 100, 2, 8, 100, 9]", "+I[3, 300, 3, 7, 300, 9]");
             flink.run("INSERT INTO l VALUES (4, 400, 1)");
-            flink.awaitTable("joined", "+I[1, 100, 1, 8, 9]", "+I[2, 100, 2, 8, 9]", "+I[3, 300, 3, 7, 9]",
-                    "+I[4, 400, 1, 6, 9]");
+            flink.awaitTable("joined", "+I[1, 100, 1, 8, 100, 9]", "+I[2, 100, 2, 8, 100, 9]", "+I[3, 300, 3, 7, 300, 9]",
+                    "+I[4, 400, 1, 6, 400, 9]");
         }
     }
 
