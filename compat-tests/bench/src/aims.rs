@@ -3,6 +3,7 @@
 use crate::fluss;
 use crate::kafka::{CONSUME, MEMORY, PING_PONG, PRODUCE, SMALL};
 use crate::life::{IDLE, LIFE, RESTART, START};
+use crate::pk;
 use crate::report::Report;
 use crate::servers::{FSYNC, KAFKA, PAGE_CACHE};
 use serde::Serialize;
@@ -40,6 +41,7 @@ pub fn judge(report: &Report) -> Vec<Aim> {
     of_requests(report, &mut aims);
     of_life(report, &mut aims);
     fluss::aims(report, &mut aims);
+    pk::aims(report, &mut aims);
     aims
 }
 

@@ -18,6 +18,11 @@ impl Latencies {
         self.0.extend(other.0);
     }
 
+    /// How many times were noted.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The named percentiles in milliseconds; empty without times.
     pub fn percentiles(&mut self) -> Vec<(&'static str, f64)> {
         if self.0.is_empty() {

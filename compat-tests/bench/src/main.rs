@@ -12,6 +12,7 @@ mod latency;
 mod life;
 mod machine;
 mod options;
+mod pk;
 mod process;
 mod report;
 mod scrape;
@@ -49,6 +50,7 @@ fn run(options: &Options) -> Outcome<()> {
             Part::Kafka => kafka::run(options, &mut report),
             Part::Fluss => fluss::run(options, &mut report),
             Part::Life => life::run(options, &mut report),
+            Part::Pk => pk::run(options, &mut report),
         };
         // What was measured is worth a report even when a later part fails.
         if let Err(error) = outcome {

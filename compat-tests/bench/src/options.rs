@@ -7,11 +7,14 @@ pub const HELP: &str = "usage: compat-tests/bench/run [OPTION...]
 Measures the broker beside Apache Kafka and Apache Fluss and writes docs/reports/NAME.md and NAME.json.
 
 --short            a few minutes: less data, fewer rounds (SHORT=1 does the same)
---part PART        kafka, fluss or life (ready, memory, restart); may be repeated; all by default
+--part PART        kafka, fluss, pk (primary keys) or life (ready, memory, restart); may be repeated;
+                   all by default
 --only TEXT        only workloads whose name contains TEXT
 --no-peer          the broker alone
+--server TEXT      only servers whose name contains TEXT, such as Fluss or fsync
 --rounds N         rounds of every workload, after one to warm up
 --megabytes N      values in one run of a throughput workload
+--rows N           rows of a table with a primary key
 --restart-gb X     size of the data directory that is restarted after kill -9
 --seed N           seed of the records' contents
 --name NAME        name of the report (default: bench, or bench-short)
@@ -25,6 +28,7 @@ pub enum Part {
     Kafka,
     Fluss,
     Life,
+    Pk,
 }
 
 /// What to measure, and how much of it.
@@ -34,8 +38,10 @@ pub struct Options {
     pub parts: Vec<Part>,
     pub only: Option<String>,
     pub peer: bool,
+    pub server: Option<String>,
     pub rounds: usize,
     pub megabytes: usize,
+    pub rows: usize,
     pub restart_gb: f64,
     pub seed: u64,
     pub name: String,
@@ -47,6 +53,13 @@ impl Options {
     /// Whether the workload `name` is wanted.
     pub fn wants(&self, name: &str) -> bool {
         self.only
+            .as_ref()
+            .is_none_or(|text| name.contains(text.as_str()))
+    }
+
+    /// Whether the server `name` is wanted.
+    pub fn wants_server(&self, name: &str) -> bool {
+        self.server
             .as_ref()
             .is_none_or(|text| name.contains(text.as_str()))
     }
@@ -67,8 +80,10 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         parts: Vec::new(),
         only: None,
         peer: true,
+        server: None,
         rounds: if short { 2 } else { 3 },
         megabytes: if short { 128 } else { 512 },
+        rows: if short { 200_000 } else { 10_000_000 },
         restart_gb: if short { 1.0 } else { 10.0 },
         seed: 1,
         name: if short { "bench-short" } else { "bench" }.to_owned(),
@@ -92,10 +107,12 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "-h" | "--help" => return Ok(None),
             "--short" => {}
             "--no-peer" => options.peer = false,
+            "--server" => options.server = Some(value()?),
             "--part" => options.parts.push(part(&value()?)?),
             "--only" => options.only = Some(value()?),
             "--rounds" => options.rounds = number(&value()?)?,
             "--megabytes" => options.megabytes = number(&value()?)?,
+            "--rows" => options.rows = number(&value()?)?,
             "--restart-gb" => options.restart_gb = number(&value()?)?,
             "--seed" => options.seed = number(&value()?)?,
             "--name" => options.name = value()?,
@@ -104,7 +121,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         }
     }
     if options.parts.is_empty() {
-        options.parts = vec![Part::Life, Part::Kafka, Part::Fluss];
+        options.parts = vec![Part::Life, Part::Kafka, Part::Fluss, Part::Pk];
     }
     Ok(Some(options))
 }
@@ -114,7 +131,8 @@ fn part(name: &str) -> Result<Part, String> {
         "kafka" => Ok(Part::Kafka),
         "fluss" => Ok(Part::Fluss),
         "life" => Ok(Part::Life),
-        _ => Err(format!("no part {name}: kafka, fluss or life")),
+        "pk" => Ok(Part::Pk),
+        _ => Err(format!("no part {name}: kafka, fluss, pk or life")),
     }
 }
 

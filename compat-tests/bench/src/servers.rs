@@ -129,23 +129,30 @@ pub fn fluss(data: &Path) -> Outcome<Server> {
 
 /// The servers of the Kafka wire, the peer first.
 pub fn of_kafka_wire(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
-    let mut servers = Vec::new();
-    if options.peer {
-        servers.push(kafka(&data.join("kafka"))?);
-    }
-    servers.push(vltava(PAGE_CACHE, &data.join("page-cache"))?);
-    servers.push(vltava(FSYNC, &data.join("fsync"))?);
-    Ok(servers)
+    beside(options, KAFKA, kafka, data)
 }
 
 /// The servers of the Fluss wire, the peer first.
 pub fn of_fluss_wire(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
+    beside(options, FLUSS, fluss, data)
+}
+
+/// A peer, and the broker in both flush modes: those of them that are wanted.
+fn beside(
+    options: &Options,
+    peer: &str,
+    start_peer: fn(&Path) -> Outcome<Server>,
+    data: &Path,
+) -> Outcome<Vec<Server>> {
     let mut servers = Vec::new();
-    if options.peer {
-        servers.push(fluss(&data.join("fluss"))?);
+    if options.peer && options.wants_server(peer) {
+        servers.push(start_peer(&data.join("peer"))?);
     }
-    servers.push(vltava(PAGE_CACHE, &data.join("page-cache"))?);
-    servers.push(vltava(FSYNC, &data.join("fsync"))?);
+    for name in [PAGE_CACHE, FSYNC] {
+        if options.wants_server(name) {
+            servers.push(vltava(name, &data.join(name.replace(' ', "-")))?);
+        }
+    }
     Ok(servers)
 }
 

@@ -35,7 +35,8 @@ impl Client {
         Self::connect(address, config).await
     }
 
-    async fn connect(address: &str, config: Config) -> Outcome<Self> {
+    /// A client with settings of its own; what all loads share is set here.
+    pub async fn connect(address: &str, config: Config) -> Outcome<Self> {
         let config = Config {
             bootstrap_servers: address.to_owned(),
             writer_acks: "all".to_owned(),

@@ -1,8 +1,8 @@
 //! The Fluss wire: the broker in both flush modes beside Apache Fluss, with fluss-rs on each.
 
-mod client;
+pub mod client;
 mod received;
-mod rows;
+pub mod rows;
 mod tail;
 mod topic;
 

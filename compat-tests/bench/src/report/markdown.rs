@@ -12,6 +12,7 @@ const COLUMNS: &[&str] = &[
     "p99 ms",
     "p99.9 ms",
     "CPU s/GB",
+    "records/CPU s",
     "batches/fsync",
     "MB sent",
     "sent/stored",

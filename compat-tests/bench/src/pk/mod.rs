@@ -1,0 +1,329 @@
+//! Tables with a primary key: upserts, the changelog, lookups, beside Apache Fluss, with fluss-rs on each.
+
+mod load;
+mod rows;
+
+use crate::aims::{self, Aim};
+use crate::error::Outcome;
+use crate::fluss::client::Client;
+use crate::fluss::rows::Random;
+use crate::kafka::load::Done;
+use crate::options::Options;
+use crate::process;
+use crate::report::{Figures, Report};
+use crate::servers::{self, FLUSS, FSYNC, PAGE_CACHE, Server};
+use fluss::metadata::TablePath;
+use load::Lookup;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+pub const UPSERT: &str = "Primary keys: upsert";
+pub const CHANGELOG: &str = "Primary keys: changelog";
+pub const LOOKUP: &str = "Primary keys: lookup";
+pub const MEMORY: &str = "Primary keys: memory";
+
+const NEW: &str = "new keys";
+const OLD: &str = "keys that are there";
+const ORDERS: &str = "new keys of two columns";
+const FROM_START: &str = "from the start";
+const CONCURRENCY: &[usize] = &[1, 64, 512];
+/// Of the rows that are there, this part is written again in every round.
+const UPDATED_PART: usize = 10;
+/// The table of prefix lookups has this part of the rows.
+const ORDERS_PART: usize = 10;
+
+/// One server with its tables.
+struct Loaded<'a> {
+    server: &'a Server,
+    client: Client,
+    customers: TablePath,
+    orders: TablePath,
+    /// Changes that the customers' log holds at least.
+    changes: usize,
+}
+
+/// Measures all workloads of tables with a primary key.
+pub fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let data = servers::scratch()?;
+    let servers = servers::of_fluss_wire(options, data.path())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    report.note(format!(
+        "Tables with a primary key have {} rows of {} bytes in {} buckets. Lookups are sent in batches of a quarter \
+         of what is under way (at most 128), so that fluss-rs's wait for a full batch is no part of a latency.",
+        options.rows,
+        rows::ROW_BYTES,
+        rows::BUCKETS
+    ));
+    warm_up(options, &servers, &runtime)?;
+    let mut loaded = Vec::new();
+    for server in &servers {
+        loaded.push(runtime.block_on(fill(options, report, server))?);
+    }
+    update(options, report, &mut loaded, &runtime)?;
+    changelog(options, report, &loaded, &runtime)?;
+    lookups(options, report, &loaded, &runtime)?;
+    for Loaded { server, .. } in &loaded {
+        let figures = Figures::from([
+            (
+                "MiB after load",
+                process::resident_mib(&server.processes())?,
+            ),
+            ("MiB peak", process::peak_mib(&server.processes())?),
+        ]);
+        report.row(
+            MEMORY,
+            "all workloads of this part",
+            server.name,
+            vec![figures],
+        );
+    }
+    Ok(())
+}
+
+/// A JVM compiles what runs often.
+fn warm_up(options: &Options, servers: &[Server], runtime: &Runtime) -> Outcome<()> {
+    let rows = (options.rows / 20).clamp(10_000, 200_000);
+    for server in servers {
+        runtime.block_on(async {
+            let client = load::writer(&server.fluss()?).await?;
+            let path = client.create(rows::customers()?).await?;
+            let mut random = Random(options.seed);
+            for turn in 0..2 {
+                load::upsert(&client, &path, rows, |index| {
+                    rows::customer(&mut random, index, turn)
+                })
+                .await?;
+            }
+            let reader = load::reader(&server.fluss()?, 64).await?;
+            let time = Duration::from_secs(2);
+            load::lookups(&reader, &path, Lookup::Key, rows, 64, time, options.seed).await?;
+            client.drop_table(&path).await;
+            Ok::<_, crate::error::Failure>(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Fills both tables of a server: each key is new once, so this is measured once.
+async fn fill<'a>(
+    options: &Options,
+    report: &mut Report,
+    server: &'a Server,
+) -> Outcome<Loaded<'a>> {
+    let client = load::writer(&server.fluss()?).await?;
+    let customers = client.create(rows::customers()?).await?;
+    let orders = client.create(rows::orders()?).await?;
+    let mut random = Random(options.seed);
+    let cpu = server.cpu_seconds()?;
+    let done = load::upsert(&client, &customers, options.rows, |index| {
+        rows::customer(&mut random, rows::shuffled(index, options.rows), 0)
+    })
+    .await?;
+    report.row(UPSERT, NEW, server.name, vec![figures(server, cpu, done)?]);
+    let cpu = server.cpu_seconds()?;
+    let count = options.rows / ORDERS_PART;
+    let done = load::upsert(&client, &orders, count, |index| {
+        rows::order(&mut random, rows::shuffled(index, count))
+    })
+    .await?;
+    report.row(
+        UPSERT,
+        ORDERS,
+        server.name,
+        vec![figures(server, cpu, done)?],
+    );
+    Ok(Loaded {
+        server,
+        client,
+        customers,
+        orders,
+        changes: options.rows,
+    })
+}
+
+/// Writes random rows again, every server in turn, round after round.
+fn update(
+    options: &Options,
+    report: &mut Report,
+    loaded: &mut [Loaded],
+    runtime: &Runtime,
+) -> Outcome<()> {
+    let count = options.rows / UPDATED_PART;
+    rounds(options, report, loaded, UPSERT, OLD, |loaded, round| {
+        let mut random = Random(options.seed + round as u64);
+        let load = load::upsert(&loaded.client, &loaded.customers, count, |index| {
+            let id = random.next() as usize % options.rows;
+            rows::customer(&mut random, id, 1 + round * count + index)
+        });
+        let done = runtime.block_on(load)?;
+        // A row that was there leaves what it was and what it is.
+        loaded.changes += 2 * count;
+        Ok(done)
+    })
+}
+
+fn changelog(
+    options: &Options,
+    report: &mut Report,
+    loaded: &[Loaded],
+    runtime: &Runtime,
+) -> Outcome<()> {
+    let mut loaded: Vec<_> = loaded.iter().collect();
+    rounds(
+        options,
+        report,
+        &mut loaded,
+        CHANGELOG,
+        FROM_START,
+        |loaded, _| {
+            runtime.block_on(load::changelog(
+                &loaded.client,
+                &loaded.customers,
+                loaded.changes,
+            ))
+        },
+    )
+}
+
+fn lookups(
+    options: &Options,
+    report: &mut Report,
+    loaded: &[Loaded],
+    runtime: &Runtime,
+) -> Outcome<()> {
+    let mut loaded: Vec<_> = loaded.iter().collect();
+    let time = Duration::from_secs(options.scaled(2, 5));
+    let of_keys = CONCURRENCY
+        .iter()
+        .map(|under_way| (Lookup::Key, *under_way));
+    for (lookup, concurrency) in of_keys.chain([(Lookup::Prefix, 64)]) {
+        let name = workload(lookup, concurrency);
+        rounds(
+            options,
+            report,
+            &mut loaded,
+            LOOKUP,
+            &name,
+            |loaded, round| {
+                let (path, keys) = match lookup {
+                    Lookup::Key => (&loaded.customers, options.rows),
+                    Lookup::Prefix => (&loaded.orders, options.rows / ORDERS_PART),
+                };
+                runtime.block_on(async {
+                    let client = load::reader(&loaded.server.fluss()?, concurrency).await?;
+                    let seed = options.seed + round as u64;
+                    load::lookups(&client, path, lookup, keys, concurrency, time, seed).await
+                })
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn workload(lookup: Lookup, concurrency: usize) -> String {
+    match lookup {
+        Lookup::Key => format!("{concurrency} under way"),
+        Lookup::Prefix => format!(
+            "of {} rows by the beginning of their key, {concurrency} under way",
+            rows::PER_PREFIX
+        ),
+    }
+}
+
+/// Something that stands for one server.
+trait OfServer {
+    fn server(&self) -> &Server;
+}
+
+impl OfServer for Loaded<'_> {
+    fn server(&self) -> &Server {
+        self.server
+    }
+}
+
+impl OfServer for &Loaded<'_> {
+    fn server(&self) -> &Server {
+        self.server
+    }
+}
+
+/// Runs a load on every server in turn, one round to warm up and then those that count.
+fn rounds<T: OfServer>(
+    options: &Options,
+    report: &mut Report,
+    subjects: &mut [T],
+    group: &'static str,
+    name: &str,
+    mut load: impl FnMut(&mut T, usize) -> Outcome<Done>,
+) -> Outcome<()> {
+    if !options.wants(name) {
+        return Ok(());
+    }
+    let mut found = vec![Vec::new(); subjects.len()];
+    for round in 0..=options.rounds {
+        for (subject, found) in subjects.iter_mut().zip(&mut found) {
+            let cpu = subject.server().cpu_seconds()?;
+            let done = load(subject, round)?;
+            if round > 0 {
+                found.push(figures(subject.server(), cpu, done)?);
+            }
+        }
+    }
+    for (subject, found) in subjects.iter().zip(found) {
+        report.row(group, name, subject.server().name, found);
+    }
+    Ok(())
+}
+
+/// What a load did, and what it took of the server since `cpu` seconds.
+fn figures(server: &Server, cpu: f64, mut done: Done) -> Outcome<Figures> {
+    let cpu = server.cpu_seconds()? - cpu;
+    let seconds = done.time.as_secs_f64();
+    let mut figures = Figures::from([
+        ("records/s", done.records as f64 / seconds),
+        // A server that took less than can be counted took one tick.
+        ("records/CPU s", done.records as f64 / cpu.max(0.01)),
+    ]);
+    if done.value_bytes > 0 {
+        figures.insert("MB/s", done.value_bytes as f64 / 1e6 / seconds);
+    }
+    figures.extend(done.latencies.percentiles());
+    Ok(figures)
+}
+
+/// The aims of this part.
+pub fn aims(report: &Report, aims: &mut Vec<Aim>) {
+    let mut of_peers = |group: &str, workload: &str| {
+        for server in [PAGE_CACHE, FSYNC] {
+            let figure = |server| report.figure(group, workload, server, "records/CPU s");
+            if let (Some(ours), Some(peers)) = (figure(server), figure(FLUSS)) {
+                aims::at_least(
+                    aims,
+                    format!("{group}, {workload}, {server}: per CPU second of Fluss's, at least 3"),
+                    ours / peers,
+                    3.0,
+                );
+            }
+        }
+    };
+    of_peers(UPSERT, NEW);
+    of_peers(UPSERT, OLD);
+    for concurrency in CONCURRENCY {
+        of_peers(LOOKUP, &workload(Lookup::Key, *concurrency));
+    }
+    of_peers(LOOKUP, &workload(Lookup::Prefix, 64));
+    let of_64 = workload(Lookup::Key, 64);
+    for server in [PAGE_CACHE, FSYNC] {
+        if let Some(ms) = report.figure(LOOKUP, &of_64, server, "p99 ms") {
+            aims::at_most(
+                aims,
+                format!("{LOOKUP}, {of_64}, {server}: p99 in ms, at most 1"),
+                ms,
+                1.0,
+            );
+        }
+    }
+}
