@@ -1,5 +1,6 @@
 //! The aims of the project, and whether a run reached them.
 
+use crate::cleaner;
 use crate::fluss;
 use crate::kafka::{CONSUME, MEMORY, PING_PONG, PRODUCE, SMALL};
 use crate::life::{IDLE, LIFE, RESTART, START};
@@ -42,6 +43,7 @@ pub fn judge(report: &Report) -> Vec<Aim> {
     of_life(report, &mut aims);
     fluss::aims(report, &mut aims);
     pk::aims(report, &mut aims);
+    cleaner::aims(report, &mut aims);
     aims
 }
 

@@ -5,6 +5,7 @@
 //! 5 to 20 %. Nothing here fails because of a figure; the report says of each aim whether it was reached.
 
 mod aims;
+mod cleaner;
 mod error;
 mod fluss;
 mod kafka;
@@ -50,6 +51,7 @@ fn run(options: &Options) -> Outcome<()> {
             Part::Kafka => kafka::run(options, &mut report),
             Part::Fluss => fluss::run(options, &mut report),
             Part::Life => life::run(options, &mut report),
+            Part::Cleaner => cleaner::run(options, &mut report),
             Part::Pk => pk::run(options, &mut report),
         };
         // What was measured is worth a report even when a later part fails.

@@ -7,14 +7,14 @@ pub const HELP: &str = "usage: compat-tests/bench/run [OPTION...]
 Measures the broker beside Apache Kafka and Apache Fluss and writes docs/reports/NAME.md and NAME.json.
 
 --short            a few minutes: less data, fewer rounds (SHORT=1 does the same)
---part PART        kafka, fluss, pk (primary keys) or life (ready, memory, restart); may be repeated;
-                   all by default
+--part PART        kafka, fluss, pk (primary keys), cleaner or life (ready, memory, restart); may be
+                   repeated; all by default
 --only TEXT        only workloads whose name contains TEXT
 --no-peer          the broker alone
 --server TEXT      only servers whose name contains TEXT, such as Fluss or fsync
 --rounds N         rounds of every workload, after one to warm up
 --megabytes N      values in one run of a throughput workload
---rows N           rows of a table with a primary key
+--rows N           rows of a table with a primary key, and records of a topic that is cleaned
 --restart-gb X     size of the data directory that is restarted after kill -9
 --seed N           seed of the records' contents
 --name NAME        name of the report (default: bench, or bench-short)
@@ -29,6 +29,7 @@ pub enum Part {
     Fluss,
     Life,
     Pk,
+    Cleaner,
 }
 
 /// What to measure, and how much of it.
@@ -121,7 +122,13 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         }
     }
     if options.parts.is_empty() {
-        options.parts = vec![Part::Life, Part::Kafka, Part::Fluss, Part::Pk];
+        options.parts = vec![
+            Part::Life,
+            Part::Kafka,
+            Part::Fluss,
+            Part::Pk,
+            Part::Cleaner,
+        ];
     }
     Ok(Some(options))
 }
@@ -132,7 +139,8 @@ fn part(name: &str) -> Result<Part, String> {
         "fluss" => Ok(Part::Fluss),
         "life" => Ok(Part::Life),
         "pk" => Ok(Part::Pk),
-        _ => Err(format!("no part {name}: kafka, fluss, pk or life")),
+        "cleaner" => Ok(Part::Cleaner),
+        _ => Err(format!("no part {name}: kafka, fluss, pk, cleaner or life")),
     }
 }
 

@@ -103,10 +103,22 @@ pub fn vltava(name: &'static str, data: &Path) -> Outcome<Server> {
     })
 }
 
-/// Starts Apache Kafka on `data`. Deleted topics go at once, so that a long run does not fill the disk.
+/// Deleted topics go at once, so that a long run does not fill the disk.
+const DELETE_AT_ONCE: &str = "log.segment.delete.delay.ms=100";
+
+/// Starts Apache Kafka on `data`.
 pub fn kafka(data: &Path) -> Outcome<Server> {
+    kafka_with(data, &[DELETE_AT_ONCE])
+}
+
+/// The same with a cleaner that looks for work often, so that a wait is no part of its figures.
+fn kafka_that_cleans(data: &Path) -> Outcome<Server> {
+    kafka_with(data, &[DELETE_AT_ONCE, "log.cleaner.backoff.ms=100"])
+}
+
+fn kafka_with(data: &Path, settings: &[&str]) -> Outcome<Server> {
     let options = KafkaOptions {
-        properties: vec!["log.segment.delete.delay.ms=100".to_owned()],
+        properties: settings.iter().map(|&text| text.to_owned()).collect(),
         ..KafkaOptions::default()
     };
     Ok(Server {
@@ -130,6 +142,11 @@ pub fn fluss(data: &Path) -> Outcome<Server> {
 /// The servers of the Kafka wire, the peer first.
 pub fn of_kafka_wire(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
     beside(options, KAFKA, kafka, data)
+}
+
+/// The same, for what their cleaners do.
+pub fn of_cleaners(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
+    beside(options, KAFKA, kafka_that_cleans, data)
 }
 
 /// The servers of the Fluss wire, the peer first.

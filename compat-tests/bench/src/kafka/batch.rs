@@ -88,11 +88,40 @@ pub fn encode(values: &mut Values, records: usize, codec: Codec, now_ms: i64) ->
         if index > 0 {
             delta_ms += (values.random() % 4) as i64;
         }
-        record(&mut body, index, delta_ms, &values.next_value());
+        record(&mut body, index, delta_ms, None, &values.next_value());
     }
+    let bytes = sealed(&body, records, codec, now_ms, delta_ms)?;
+    Ok(Batch {
+        bytes,
+        records,
+        value_bytes: records * values.size,
+    })
+}
+
+/// Encodes records with keys as one batch, all of one time.
+pub fn encode_keyed(records: &[(Vec<u8>, Vec<u8>)], now_ms: i64) -> Outcome<Batch> {
+    let mut body = Vec::new();
+    for (index, (key, value)) in records.iter().enumerate() {
+        record(&mut body, index, 0, Some(key), value);
+    }
+    Ok(Batch {
+        bytes: sealed(&body, records.len(), Codec::None, now_ms, 0)?,
+        records: records.len(),
+        value_bytes: records.iter().map(|(_, value)| value.len()).sum(),
+    })
+}
+
+/// A batch around encoded records.
+fn sealed(
+    body: &[u8],
+    records: usize,
+    codec: Codec,
+    now_ms: i64,
+    delta_ms: i64,
+) -> Outcome<Vec<u8>> {
     let body = match codec {
-        Codec::None => body,
-        Codec::Lz4 => lz4(&body)?,
+        Codec::None => body.to_vec(),
+        Codec::Lz4 => lz4(body)?,
     };
     let mut bytes = vec![0; HEADER];
     let length = i32::try_from(HEADER - 12 + body.len())?;
@@ -108,18 +137,15 @@ pub fn encode(values: &mut Values, records: usize, codec: Codec, now_ms: i64) ->
     bytes.extend(body);
     let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
     bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
-    Ok(Batch {
-        bytes,
-        records,
-        value_bytes: records * values.size,
-    })
+    Ok(bytes)
 }
 
-fn record(out: &mut Vec<u8>, index: usize, delta_ms: i64, value: &[u8]) {
+fn record(out: &mut Vec<u8>, index: usize, delta_ms: i64, key: Option<&[u8]>, value: &[u8]) {
     let mut body = vec![0];
     varint(&mut body, delta_ms);
     varint(&mut body, index as i64);
-    varint(&mut body, -1);
+    varint(&mut body, key.map_or(-1, |key| key.len() as i64));
+    body.extend_from_slice(key.unwrap_or_default());
     varint(&mut body, value.len() as i64);
     body.extend_from_slice(value);
     varint(&mut body, 0);
@@ -155,24 +181,79 @@ pub struct Contents {
 }
 
 /// Walks batches by their lengths.
-pub fn contents(mut batches: &[u8]) -> Contents {
+pub fn contents(batches: &[u8]) -> Contents {
     let mut found = Contents::default();
-    let number = |bytes: &[u8], at: usize| {
-        bytes.get(at..at + 4).map_or(0, |bytes| {
-            i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-        })
-    };
+    each_batch(batches, |batch| {
+        let base = (i64::from(number(batch, 0)) << 32) | i64::from(number(batch, 4) as u32);
+        found.next_offset = Some(base + i64::from(number(batch, 23)) + 1);
+        found.records += usize::try_from(number(batch, COUNT_AT)).unwrap_or(0);
+    });
+    found
+}
+
+/// Hands key and value of every record of batches without compression to `read`.
+pub fn each_record(batches: &[u8], mut read: impl FnMut(&[u8], &[u8])) -> Outcome<()> {
+    let mut outcome = Ok(());
+    each_batch(batches, |batch| {
+        let mut rest = &batch[HEADER..];
+        while !rest.is_empty() && outcome.is_ok() {
+            match key_and_value(&mut rest) {
+                Some((key, value)) => read(key, value),
+                None => outcome = Err("a record ends early".into()),
+            }
+        }
+    });
+    outcome
+}
+
+/// Takes a record off the front. A null counts as empty.
+fn key_and_value<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let length = usize::try_from(take_varint(rest)?).ok()?;
+    let (mut record, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    record = record.get(1..)?;
+    take_varint(&mut record)?;
+    take_varint(&mut record)?;
+    let key = take_bytes(&mut record)?;
+    Some((key, take_bytes(&mut record)?))
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_varint(rest)?).unwrap_or(0);
+    let (taken, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(taken)
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<i64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((number >> 1) as i64 ^ -((number & 1) as i64));
+        }
+    }
+    None
+}
+
+/// A cut batch at the end, as Kafka sends it, is left out.
+fn each_batch(mut batches: &[u8], mut read: impl FnMut(&[u8])) {
     while batches.len() >= HEADER {
         let length = 12 + usize::try_from(number(batches, 8)).unwrap_or(usize::MAX - 12);
         if length < HEADER || length > batches.len() {
             break;
         }
-        let base = (i64::from(number(batches, 0)) << 32) | i64::from(number(batches, 4) as u32);
-        found.next_offset = Some(base + i64::from(number(batches, 23)) + 1);
-        found.records += usize::try_from(number(batches, COUNT_AT)).unwrap_or(0);
+        read(&batches[..length]);
         batches = &batches[length..];
     }
-    found
+}
+
+fn number(bytes: &[u8], at: usize) -> i32 {
+    bytes.get(at..at + 4).map_or(0, |bytes| {
+        i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    })
 }
 
 #[cfg(test)]
@@ -192,6 +273,18 @@ mod tests {
         );
         bytes.pop();
         assert_eq!(contents(&bytes).records, 5);
+    }
+
+    #[test]
+    fn records_with_keys_come_back() {
+        let records = [(b"a".to_vec(), vec![7; 300]), (b"bc".to_vec(), Vec::new())];
+        let batch = encode_keyed(&records, 0).expect("small");
+        let mut found = Vec::new();
+        each_record(&batch.bytes, |key, value| {
+            found.push((key.to_vec(), value.to_vec()))
+        })
+        .expect("whole");
+        assert_eq!(found, records);
     }
 
     #[test]

@@ -11,6 +11,10 @@ const FETCH: (i16, i16) = (1, 11);
 const API_VERSIONS: (i16, i16) = (18, 0);
 const CREATE_TOPICS: (i16, i16) = (19, 4);
 const DELETE_TOPICS: (i16, i16) = (20, 3);
+const DESCRIBE_LOG_DIRS: (i16, i16) = (35, 1);
+const INCREMENTAL_ALTER_CONFIGS: (i16, i16) = (44, 0);
+/// A topic, as requests about settings name it.
+const TOPIC: u8 = 2;
 /// Where the correlation id stands in a frame: behind the length, the API's key and version.
 const CORRELATION_AT: usize = 8;
 /// No broker takes longer over anything here.
@@ -241,6 +245,16 @@ pub fn greeted(address: &str) -> Outcome<Connection> {
 
 /// Makes a topic and waits until it can be written to.
 pub fn create_topic(address: &str, topic: &str, partitions: usize) -> Outcome<()> {
+    create_topic_with(address, topic, partitions, &[])
+}
+
+/// The same with settings of the topic.
+pub fn create_topic_with(
+    address: &str,
+    topic: &str,
+    partitions: usize,
+    settings: &[(&str, &str)],
+) -> Outcome<()> {
     let mut connection = Connection::open(address)?;
     let mut request = Frame::new(CREATE_TOPICS, |out| {
         count(out, 1);
@@ -248,7 +262,11 @@ pub fn create_topic(address: &str, topic: &str, partitions: usize) -> Outcome<()
         count(out, partitions);
         out.extend(1_i16.to_be_bytes());
         count(out, 0);
-        count(out, 0);
+        count(out, settings.len());
+        for (name, value) in settings {
+            string(out, name);
+            string(out, value);
+        }
         out.extend(30_000_i32.to_be_bytes());
         out.push(0);
     });
@@ -288,6 +306,58 @@ pub fn delete_topic(address: &str, topic: &str) -> Outcome<()> {
         0 => Ok(()),
         error => Err(format!("delete topic {topic}: error {error}").into()),
     }
+}
+
+/// Changes one setting of a topic.
+pub fn set(address: &str, topic: &str, name: &str, value: &str) -> Outcome<()> {
+    let mut connection = Connection::open(address)?;
+    let mut request = Frame::new(INCREMENTAL_ALTER_CONFIGS, |out| {
+        count(out, 1);
+        out.push(TOPIC);
+        string(out, topic);
+        count(out, 1);
+        string(out, name);
+        out.push(0);
+        string(out, value);
+        out.push(0);
+    });
+    let mut answer = connection.ask(&mut request)?;
+    answer.i32()?;
+    answer.count()?;
+    match answer.i16()? {
+        0 => Ok(()),
+        error => Err(format!("set {name}: error {error} {}", answer.string()?).into()),
+    }
+}
+
+/// A question for the size of a topic's log.
+pub fn log_size(topic: &str) -> Frame {
+    Frame::new(DESCRIBE_LOG_DIRS, |out| {
+        count(out, 1);
+        string(out, topic);
+        count(out, 1);
+        out.extend(0_i32.to_be_bytes());
+    })
+}
+
+/// The bytes of the log, from the answer to [`log_size`].
+pub fn log_bytes(mut answer: Reader<'_>) -> Outcome<u64> {
+    let mut bytes = 0;
+    answer.i32()?;
+    for _ in 0..answer.count()? {
+        answer.i16()?;
+        answer.string()?;
+        for _ in 0..answer.count()? {
+            answer.string()?;
+            for _ in 0..answer.count()? {
+                answer.i32()?;
+                bytes += u64::try_from(answer.i64()?).unwrap_or(0);
+                answer.i64()?;
+                answer.take(1)?;
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
