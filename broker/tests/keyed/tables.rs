@@ -177,3 +177,28 @@ async fn rows_have_the_new_column_of_a_table_that_is_altered() {
     assert_eq!(refused, Err(ErrorCode::SchemaNotExist));
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn every_bucket_is_named_without_a_snapshot() {
+    let broker = TestBroker::start().await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let keyed = Keyed::new();
+    let table = client.create_table(&path("t"), &keyed.table(2, &[])).await;
+    let latest = |name: &str, partition: Option<&str>| GetLatestKvSnapshotsRequest {
+        table_path: path(name),
+        partition_name: partition.map(str::to_owned),
+    };
+    let answer = client.ask(latest("t", None)).await.expect("an answer");
+    assert_eq!((answer.table_id, answer.partition_id), (table, None));
+    let buckets: Vec<_> = answer
+        .latest_snapshots
+        .iter()
+        .map(|bucket| (bucket.bucket_id, bucket.snapshot_id, bucket.log_offset))
+        .collect();
+    assert_eq!(buckets, [(0, None, None), (1, None, None)]);
+    assert_eq!(
+        client.refusal(latest("t", Some("nowhere"))).await,
+        ErrorCode::PartitionNotExists
+    );
+    broker.stop().await;
+}
