@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.flink.api.common.JobStatus;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.TableEnvironment;
@@ -87,10 +88,21 @@ final class Flink implements AutoCloseable {
         long deadline = System.nanoTime() + LIMIT.toNanos();
         var found = rows("SELECT * FROM " + table + " LIMIT 1000");
         while (!found.equals(List.of(wanted))) {
+            failIfAJobHas();
             if (System.nanoTime() > deadline) {
                 assertEquals(List.of(wanted), found);
             }
             found = rows("SELECT * FROM " + table + " LIMIT 1000");
+        }
+    }
+
+    /** A job that has failed says why, instead of a wait for what it will not bring. */
+    private void failIfAJobHas() throws Exception {
+        for (var result : running) {
+            var job = result.getJobClient().orElseThrow();
+            if (job.getJobStatus().get() == JobStatus.FAILED) {
+                job.getJobExecutionResult().get();
+            }
         }
     }
 
