@@ -8,7 +8,8 @@ use protocol::fluss::partition::PartitionError;
 use protocol::fluss::shape::MessageError;
 use storage::catalog::{
     AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
-    CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, WriteError,
+    CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError,
+    RegisterOffsetsError, WriteError,
 };
 use storage::kv::auto_increment::AutoIncrementError;
 use storage::kv::changelog::ChangelogError;
@@ -133,6 +134,12 @@ catalog_error!(CreatePartitionError {
 catalog_error!(AlterPartitionError {
     AlterPartitionError::Unknown(_) => PartitionNotExists,
     AlterPartitionError::BucketCount { .. } => InvalidAlterTable,
+});
+
+catalog_error!(RegisterOffsetsError {
+    RegisterOffsetsError::Name(_) => InvalidProducerId,
+    // Fluss has no limit, and so no code.
+    RegisterOffsetsError::TooMany => UnknownServerError,
 });
 
 impl From<&TabletError> for Failure {

@@ -202,3 +202,52 @@ async fn every_bucket_is_named_without_a_snapshot() {
     );
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn offsets_of_a_job_are_kept_once_and_over_a_restart() {
+    let broker = TestBroker::start().await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let table = |table_id, buckets: &[(i32, i64)]| PbProducerTableOffsets {
+        table_id,
+        bucket_offsets: buckets
+            .iter()
+            .map(|&(bucket_id, offset)| PbBucketOffset {
+                partition_id: None,
+                bucket_id,
+                log_end_offset: Some(offset),
+            })
+            .collect(),
+    };
+    let left = vec![table(3, &[(0, 5), (1, 0)]), table(4, &[(0, 7)])];
+    let register =
+        |producer: &str, offsets: &[PbProducerTableOffsets]| RegisterProducerOffsetsRequest {
+            producer_id: producer.to_owned(),
+            table_offsets: offsets.to_vec(),
+            ttl_ms: None,
+        };
+    let get = |producer: &str| GetProducerOffsetsRequest {
+        producer_id: producer.to_owned(),
+    };
+    let answer = client.ask(get("job")).await.expect("an answer");
+    assert_eq!(answer, GetProducerOffsetsResponse::default());
+    for (offsets, result) in [(&left[..], 0), (&[], 1)] {
+        let answer = client.ask(register("job", offsets)).await.expect("kept");
+        assert_eq!(answer.result, Some(result));
+    }
+    assert_eq!(
+        client.refusal(register("a/b", &left)).await,
+        ErrorCode::InvalidProducerId
+    );
+    let broker = broker.restart().await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let answer = client.ask(get("job")).await.expect("an answer");
+    assert_eq!(answer.table_offsets, left);
+    assert_eq!(answer.producer_id.as_deref(), Some("job"));
+    let delete = DeleteProducerOffsetsRequest {
+        producer_id: "job".into(),
+    };
+    client.ask(delete).await.expect("forgotten");
+    let answer = client.ask(get("job")).await.expect("an answer");
+    assert_eq!(answer, GetProducerOffsetsResponse::default());
+    broker.stop().await;
+}

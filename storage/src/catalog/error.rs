@@ -188,6 +188,18 @@ pub enum TakeRowNumbersError {
     Write(#[from] WriteError),
 }
 
+/// A job's offsets were not kept.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the variants say it")]
+pub enum RegisterOffsetsError {
+    #[error("invalid producer id: {0}")]
+    Name(#[from] NameError),
+    #[error("the offsets of too many producers are kept")]
+    TooMany,
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
 /// A table partition was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreatePartitionError {

@@ -16,6 +16,7 @@ mod error;
 mod model;
 pub mod names;
 mod partitions;
+mod producer_offsets;
 mod record;
 mod row_numbers;
 mod settings;
@@ -25,7 +26,7 @@ mod tables;
 mod tests;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,13 +39,14 @@ use counters::{Counter, Counters};
 pub use error::{
     AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
     CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, OpenCatalogError,
-    TakeRowNumbersError, WriteError,
+    RegisterOffsetsError, TakeRowNumbersError, WriteError,
 };
 pub use model::{
     Database, Dropped, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges,
     TableKind, TablePartition, Topic, TopicName,
 };
 pub use names::{NameError, TablePath};
+pub use producer_offsets::ProducerOffsets;
 use record::{DatabaseRecord, DroppedRecord, MetaRecord, PartitionRecord, TableRecord};
 pub use settings::SettingScope;
 use store::{CatalogStore, RecordChange, StoreError};
@@ -89,6 +91,8 @@ struct Writer {
     producer_ids: Range<i64>,
     /// The first number that no row has, of tables that count their rows' numbers.
     row_numbers: HashMap<TableId, i64>,
+    /// What jobs of Fluss clients left, by their names.
+    producer_offsets: BTreeMap<String, ProducerOffsets>,
     /// Set by a failed commit: what the store holds is not known any more.
     is_offline: bool,
 }
@@ -111,6 +115,7 @@ impl Catalog {
             meta,
             counters,
             row_numbers,
+            producer_offsets,
             mut view,
         } = Loaded::from_store(store.as_ref())?;
         let mut first_changes = Vec::new();
@@ -139,6 +144,7 @@ impl Catalog {
             counters,
             producer_ids: 0..0,
             row_numbers,
+            producer_offsets,
             is_offline: false,
         };
         Ok(Catalog {
@@ -264,6 +270,7 @@ struct Loaded {
     meta: Option<MetaRecord>,
     counters: Counters,
     row_numbers: HashMap<TableId, i64>,
+    producer_offsets: BTreeMap<String, ProducerOffsets>,
     view: CatalogView,
 }
 
@@ -282,6 +289,7 @@ impl Loaded {
             record::DROPPED_PREFIX,
             record::ROW_NUMBERS_PREFIX,
             record::SETTINGS_PREFIX,
+            record::PRODUCER_OFFSETS_PREFIX,
         ] {
             for (key, value) in records.iter().filter(|(key, _)| key.starts_with(pass)) {
                 loaded
@@ -341,6 +349,10 @@ impl Loaded {
             record::SETTINGS_PREFIX => {
                 let scope = SettingScope::of_key(key).ok_or("no broker has this id")?;
                 self.view.put_settings(scope, record::read(key, value)?);
+            }
+            record::PRODUCER_OFFSETS_PREFIX => {
+                let (producer, offsets) = producer_offsets::read(key, value)?;
+                self.producer_offsets.insert(producer, offsets);
             }
             _ => self
                 .view

@@ -8,7 +8,7 @@
 //!
 //! Keys: `meta`, `counter/<name>`, `database/<name>`, `table/<id>`, `partition/<id>`,
 //! `dropped/<table>` and `dropped/<table>/<partition>`, `row-numbers/<table>`, `settings/all` and
-//! `settings/<node>`. Fields are only ever added, with a default; a change of meaning is a new
+//! `settings/<node>`, `producer-offsets/<name>`. Fields are only ever added, with a default; a change of meaning is a new
 //! version. The page is `docs/formats/catalog.md`.
 
 use protocol::fluss::descriptor::{schema_from_json, schema_to_json};
@@ -35,6 +35,7 @@ pub(super) const PARTITION_PREFIX: &str = "partition/";
 pub(super) const DROPPED_PREFIX: &str = "dropped/";
 pub(super) const ROW_NUMBERS_PREFIX: &str = "row-numbers/";
 pub(super) const SETTINGS_PREFIX: &str = "settings/";
+pub(super) const PRODUCER_OFFSETS_PREFIX: &str = "producer-offsets/";
 
 /// What is set once, when the cluster is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

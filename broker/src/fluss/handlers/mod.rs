@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod metadata;
 pub mod partitions;
 pub mod produce_log;
+pub mod producer_offsets;
 pub mod put_kv;
 pub mod scan_kv;
 pub mod snapshots;

@@ -217,3 +217,47 @@ fn check_answered(catalog: &Catalog, answered: &BTreeMap<String, Option<TableId>
         );
     }
 }
+
+#[test]
+fn what_a_job_left_is_kept_until_it_expires_or_is_forgotten() {
+    let world = World::new();
+    let id = |table| TabletId {
+        table: TableId::new(table),
+        table_partition: (table > 1).then(|| TablePartitionId::new(9)),
+        bucket: BucketId::new(2),
+    };
+    let offsets = |offset| BTreeMap::from([(id(1), offset), (id(2), 0)]);
+    let catalog = world.open();
+    assert!(
+        catalog
+            .register_producer_offsets("job", offsets(5), 1_000)
+            .unwrap()
+    );
+    assert!(
+        !catalog
+            .register_producer_offsets("job", offsets(6), 1_000)
+            .unwrap()
+    );
+    assert!(
+        catalog
+            .register_producer_offsets("other", offsets(7), 5_000)
+            .unwrap()
+    );
+    let refused = catalog.register_producer_offsets("a/b", offsets(1), 1_000);
+    assert!(matches!(refused, Err(RegisterOffsetsError::Name(_))));
+
+    let catalog = world.reopen(catalog);
+    assert_eq!(catalog.producer_offsets("job").unwrap().offsets, offsets(5));
+    assert_eq!(catalog.producer_offsets("nobody"), None);
+    world.simulation.clock.advance(Duration::from_secs(2));
+    assert_eq!(catalog.producer_offsets("job"), None);
+    assert!(
+        catalog
+            .register_producer_offsets("job", offsets(8), 1_000)
+            .unwrap()
+    );
+    assert_eq!(catalog.producer_offsets("job").unwrap().offsets, offsets(8));
+    catalog.forget_producer_offsets("other").unwrap();
+    catalog.forget_producer_offsets("other").unwrap();
+    assert_eq!(world.reopen(catalog).producer_offsets("other"), None);
+}
