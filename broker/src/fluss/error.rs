@@ -116,7 +116,7 @@ catalog_error!(CreateTableError {
 catalog_error!(AlterTableError {
     AlterTableError::Unknown(_) => TableNotExist,
     AlterTableError::BucketCount { .. } | AlterTableError::TooManySchemas(_)
-        | AlterTableError::Schema(_) => InvalidAlterTable,
+        | AlterTableError::Kind(_) | AlterTableError::Schema(_) => InvalidAlterTable,
 });
 
 catalog_error!(DropTableError {

@@ -44,7 +44,7 @@ impl Drop for Refusals<'_> {
         let Context { peer, api, .. } = self.context;
         let (client, buckets) = (peer.address, self.count);
         let view = self.context.broker().catalog.view();
-        let table = tablet.and_then(|tablet| view.table(tablet.table));
+        let table = tablet.and_then(|tablet| view.table_of_fluss(tablet.table));
         let table = table.map(|table| table.path.to_string());
         let tablet = tablet.map(|tablet| tablet.to_string());
         let storage = [

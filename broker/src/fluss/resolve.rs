@@ -45,7 +45,8 @@ pub fn no_database(name: &str) -> Failure {
     )
 }
 
-/// A bucket as requests that carry or fetch records name it.
+/// A bucket as requests that carry or fetch records name it, for [`bucket`]: the table is the one
+/// of this number on the Fluss wire, which is not always that of its tablets.
 pub fn tablet_id(table: i64, partition: Option<i64>, bucket: i32) -> TabletId {
     TabletId {
         table: TableId::new(table),
@@ -67,15 +68,24 @@ pub fn check_bucket_count(count: usize) -> Result<(), Failure> {
     Err(Failure::new(ErrorCode::RecordTooLarge, text))
 }
 
-/// The open tablet of a bucket; opens it when it is not.
-pub async fn bucket(broker: &Broker, id: TabletId) -> Result<Arc<OpenBucket>, Failure> {
-    if let Some(bucket) = broker.tablets.get_open(id) {
+/// The open tablet of a bucket as a request names it; opens it when it is not.
+pub async fn bucket(broker: &Broker, named: TabletId) -> Result<Arc<OpenBucket>, Failure> {
+    // Most tables have one number for everything.
+    if let Some(bucket) = broker.tablets.get_open(named)
+        && bucket.table.fluss_id == named.table
+    {
         return Ok(bucket);
     }
-    let opened = match broker.catalog.view().has_tablet(id) {
-        true => broker.tablets.get(id).await,
+    let opened = match tablet_of(&broker.catalog.view(), named) {
+        Some(id) => broker.tablets.get(id).await,
         // Told without a thread that may wait: clients may ask for many that are not.
-        false => Err(TabletError::Unknown(id)),
+        None => Err(TabletError::Unknown(named)),
     };
     opened.map_err(|error| Failure::from(&error))
+}
+
+/// The tablet that a request names, if it exists.
+fn tablet_of(view: &CatalogView, named: TabletId) -> Option<TabletId> {
+    let table = view.table_of_fluss(named.table)?.id;
+    Some(TabletId { table, ..named }).filter(|id| view.has_tablet(*id))
 }

@@ -189,6 +189,7 @@ impl From<AlterTableError> for Refusal {
         let code = match &error {
             AlterTableError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
             AlterTableError::BucketCount { .. } => ResponseError::InvalidPartitions,
+            AlterTableError::Kind(_) => ResponseError::PolicyViolation,
             AlterTableError::TooManySchemas(_) | AlterTableError::Schema(_) => {
                 ResponseError::InvalidConfig
             }

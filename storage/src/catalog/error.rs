@@ -156,6 +156,9 @@ pub enum AlterTableError {
     /// The schema ids of the table are used up.
     #[error("table {0} has no schema id left")]
     TooManySchemas(TableId),
+    /// Only tables that Kafka clients made get a key or lose it.
+    #[error("table {0} keeps its key, or goes on without one")]
+    Kind(TableId),
     /// The schema breaks a rule, and could not be read back.
     #[error("schema: {0}")]
     Schema(String),

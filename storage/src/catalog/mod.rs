@@ -42,7 +42,7 @@ pub use error::{
     RegisterOffsetsError, TakeRowNumbersError, WriteError,
 };
 pub use model::{
-    Database, Dropped, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges,
+    Database, Dropped, KindChange, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges,
     TableKind, TablePartition, Topic, TopicName,
 };
 pub use names::{NameError, TablePath};
@@ -375,7 +375,11 @@ impl Loaded {
         {
             return Err(format!("topic {:?} has two owners", topic.name));
         }
-        self.check_next(Counter::TableId, table.id.value())
+        if self.view.table_of_fluss(table.fluss_id).is_some() {
+            return Err(format!("number {} has two owners", table.fluss_id));
+        }
+        self.check_next(Counter::TableId, table.id.value())?;
+        self.check_next(Counter::TableId, table.fluss_id.value())
     }
 
     fn check_next(&self, counter: Counter, id: i64) -> Result<(), String> {

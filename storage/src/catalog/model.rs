@@ -61,6 +61,9 @@ pub struct TopicName {
 pub struct Table {
     /// Its number; one that is dropped and made again has a new one.
     pub id: TableId,
+    /// Its number on the Fluss wire: another one than `id`, under which its tablets lie, once the
+    /// table got a key or lost it.
+    pub fluss_id: TableId,
     /// Its name on the Fluss wire.
     pub path: TablePath,
     /// Its name on the Kafka wire; none for a partitioned table, whose partitions are topics.
@@ -264,4 +267,19 @@ pub struct TableChanges {
     pub schema: Option<Schema>,
     /// A larger number of buckets. Of a partitioned table: for partitions made later.
     pub bucket_count: Option<u32>,
+    /// The table gets a key, or loses it. Only tables that Kafka clients made.
+    pub kind: Option<KindChange>,
+}
+
+/// A log table becomes a primary-key table, or the other way round. Names, topic id and tablets
+/// stay. To Fluss clients it is another table under the old name: it gets a new number, which makes
+/// them look it up again, and the next schema id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindChange {
+    /// What it becomes.
+    pub kind: TableKind,
+    /// Its schema from now on, with or without primary key.
+    pub schema: Schema,
+    /// Columns that choose a row's bucket.
+    pub bucket_keys: Vec<String>,
 }

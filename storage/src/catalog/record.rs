@@ -72,6 +72,9 @@ struct SchemaRecord {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TableRecord {
     id: TableId,
+    /// Absent while it is `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fluss_id: Option<TableId>,
     database: String,
     name: String,
     #[serde(default)]
@@ -268,6 +271,7 @@ impl From<&Table> for TableRecord {
     fn from(table: &Table) -> Self {
         TableRecord {
             id: table.id,
+            fluss_id: (table.fluss_id != table.id).then_some(table.fluss_id),
             database: table.path.database.clone(),
             name: table.path.table.clone(),
             topic: table.topic.as_ref().map(TopicRecord::from),
@@ -314,6 +318,7 @@ impl TryFrom<TableRecord> for Table {
         }
         Ok(Table {
             id: record.id,
+            fluss_id: record.fluss_id.unwrap_or(record.id),
             path: TablePath::new(record.database, record.name),
             topic: record.topic.map(TopicName::from),
             origin: match record.origin.as_str() {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use protocol::ids::{SchemaId, TableId, TablePartitionId};
-use protocol::schema::NumberedSchema;
+use protocol::schema::{NumberedSchema, Schema};
 
 use super::counters::Counter;
 use super::error::{AlterTableError, CreateTableError, DropTableError, WriteError};
 use super::model::{
-    Dropped, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges, TopicName,
+    Dropped, KindChange, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges,
+    TopicName,
 };
 use super::names::{self, RESERVED_TOPICS, SYSTEM_DATABASE, TablePath};
 use super::record::{self, DroppedRecord};
@@ -43,6 +44,7 @@ impl Catalog {
             .then(|| self.new_topic(names.topic));
         let table = Arc::new(Table {
             id: TableId::new(ids.start),
+            fluss_id: TableId::new(ids.start),
             path: names.path,
             topic,
             origin: names.origin,
@@ -194,12 +196,19 @@ impl Catalog {
         if changes == TableChanges::default() {
             return Ok(before);
         }
+        let kind = changes.kind.clone();
         let mut table = changed(&before, changes)?;
+        let mut writes = Vec::with_capacity(2);
+        if let Some(kind) = kind {
+            let (ids, counter_change) = writer.counters.take(Counter::TableId, 1);
+            become_another(&mut table, kind, TableId::new(ids.start))?;
+            writes.push(counter_change);
+        }
         table.modified_ms = self.env.clock.wall_ms();
         let table = Arc::new(table);
-        let change = record::put_table(&table).map_err(AlterTableError::Schema)?;
+        writes.push(record::put_table(&table).map_err(AlterTableError::Schema)?);
         view.put_table(&table);
-        self.publish(&mut writer, &[change], view)
+        self.publish(&mut writer, &writes, view)
             .map_err(AlterTableError::from)?;
         Ok(table)
     }
@@ -286,14 +295,7 @@ fn changed(before: &Table, changes: TableChanges) -> Result<Table, AlterTableErr
         table.comment = comment;
     }
     if let Some(schema) = changes.schema {
-        let last = before.schema().id.value();
-        let id = last
-            .checked_add(1)
-            .ok_or(AlterTableError::TooManySchemas(before.id))?;
-        table.schemas.push(NumberedSchema {
-            id: SchemaId::new(id),
-            schema,
-        });
+        add_schema(&mut table, schema)?;
     }
     if let Some(asked) = changes.bucket_count {
         let current = before.bucket_count;
@@ -304,6 +306,34 @@ fn changed(before: &Table, changes: TableChanges) -> Result<Table, AlterTableErr
         table.bucket_count_epoch += 1;
     }
     Ok(table)
+}
+
+fn add_schema(table: &mut Table, schema: Schema) -> Result<(), AlterTableError> {
+    let last = table.schema().id.value();
+    let id = last
+        .checked_add(1)
+        .ok_or(AlterTableError::TooManySchemas(table.id))?;
+    table.schemas.push(NumberedSchema {
+        id: SchemaId::new(id),
+        schema,
+    });
+    Ok(())
+}
+
+/// The older schemas stay: frames name them.
+fn become_another(
+    table: &mut Table,
+    change: KindChange,
+    fluss_id: TableId,
+) -> Result<(), AlterTableError> {
+    if table.origin != Origin::Kafka {
+        return Err(AlterTableError::Kind(table.id));
+    }
+    add_schema(table, change.schema)?;
+    table.kind = change.kind;
+    table.bucket_keys = change.bucket_keys;
+    table.fluss_id = fluss_id;
+    Ok(())
 }
 
 pub(super) fn apply_map(map: &mut StringMap, changes: MapChanges) {

@@ -148,6 +148,25 @@ fn table(database: &str, name: &str) -> NewTable {
     NewTable::log(NewName::Path(TablePath::new(database, name)), schema(), 2)
 }
 
+/// What gives a topic a key.
+fn keyed() -> TableChanges {
+    TableChanges {
+        kind: Some(KindChange {
+            kind: TableKind::PrimaryKey,
+            schema: Schema {
+                primary_key: vec!["id".to_owned()],
+                ..schema()
+            },
+            bucket_keys: vec!["id".to_owned()],
+        }),
+        kafka_configs: BTreeMap::from([(
+            "cleanup.policy".to_owned(),
+            Some("compact".to_owned()),
+        )]),
+        ..TableChanges::default()
+    }
+}
+
 fn partitioned(database: &str, name: &str) -> NewTable {
     NewTable {
         partition_keys: vec!["day".to_owned(), "land".to_owned()],

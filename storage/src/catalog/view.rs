@@ -31,6 +31,8 @@ pub struct CatalogView {
     version: u64,
     databases: BTreeMap<Arc<str>, DatabaseEntry>,
     tables: HashMap<TableId, TableEntry>,
+    /// Tables by their numbers on the Fluss wire.
+    fluss_ids: HashMap<TableId, TableId>,
     partitions: HashMap<TablePartitionId, Arc<TablePartition>>,
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
     topic_ids: HashMap<Uuid, Arc<Topic>>,
@@ -57,6 +59,11 @@ impl CatalogView {
     /// A table by its id.
     pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
         self.tables.get(&id).map(|entry| &entry.table)
+    }
+
+    /// A table by its number on the Fluss wire.
+    pub fn table_of_fluss(&self, fluss_id: TableId) -> Option<&Arc<Table>> {
+        self.table(*self.fluss_ids.get(&fluss_id)?)
     }
 
     /// A table by its name on the Fluss wire.
@@ -199,13 +206,14 @@ impl CatalogView {
                 partition: None,
             });
         }
-        self.tables.insert(
-            table.id,
-            TableEntry {
-                table: table.clone(),
-                partitions,
-            },
-        );
+        let entry = TableEntry {
+            table: table.clone(),
+            partitions,
+        };
+        if let Some(before) = self.tables.insert(table.id, entry) {
+            self.fluss_ids.remove(&before.table.fluss_id);
+        }
+        self.fluss_ids.insert(table.fluss_id, table.id);
         true
     }
 
@@ -215,6 +223,7 @@ impl CatalogView {
             Arc::make_mut(&mut database.tables).remove(table.path.table.as_str());
         }
         self.tables.remove(&table.id);
+        self.fluss_ids.remove(&table.fluss_id);
         if let Some(topic) = &table.topic {
             self.topics.remove(topic.name.as_str());
             self.topic_ids.remove(&topic.id);

@@ -101,7 +101,7 @@ fn table_metadata(broker: &Broker, path: &PbTablePath, table: &Table) -> PbTable
     let described = shown_descriptor(table, &broker.tablets);
     PbTableMetadata {
         table_path: path.clone(),
-        table_id: table.id.value(),
+        table_id: table.fluss_id.value(),
         schema_id: table.schema().id.value().into(),
         table_json: described.to_json().into(),
         bucket_metadata: bucket_metadata(broker, buckets),

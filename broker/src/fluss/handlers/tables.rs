@@ -110,7 +110,7 @@ pub fn info(
     let table = resolve::table(&view, &request.table_path)?;
     let described = shown_descriptor(table, &broker.tablets);
     Ok(GetTableInfoResponse {
-        table_id: table.id.value(),
+        table_id: table.fluss_id.value(),
         schema_id: table.schema().id.value().into(),
         table_json: described.to_json().into(),
         created_time: table.created_ms,

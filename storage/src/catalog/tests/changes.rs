@@ -41,6 +41,43 @@ fn a_table_is_altered_by_who_sees_it_as_it_is() {
 }
 
 #[test]
+fn a_topic_that_gets_a_key_is_another_table_to_fluss_and_keeps_the_rest() {
+    let world = World::new();
+    let catalog = world.open();
+    let made = catalog.create_table(topic("t")).unwrap();
+    let other = catalog.create_table(topic("other")).unwrap();
+    let altered = catalog
+        .alter_table(made.id, |_| Ok::<_, AlterTableError>(keyed()))
+        .unwrap();
+    assert_eq!((altered.id, &altered.topic), (made.id, &made.topic));
+    assert_eq!(altered.kind, TableKind::PrimaryKey);
+    assert!(altered.fluss_id > other.fluss_id);
+    assert_eq!(altered.schema().id, SchemaId::new(2));
+    assert_eq!(altered.schema_of(SchemaId::new(1)), Some(&schema()));
+    assert_eq!(altered.kafka_configs["cleanup.policy"], "compact");
+
+    let catalog = world.reopen(catalog);
+    let view = catalog.view();
+    assert_eq!(view.table_of_fluss(altered.fluss_id), Some(&altered));
+    assert_eq!(view.table_of_fluss(made.fluss_id), None);
+    assert_eq!(view.table(made.id), Some(&altered));
+    assert_eq!(view.table_of_fluss(other.fluss_id), Some(&other));
+    // Numbers never come back, not even the one that nobody has any more.
+    let next = catalog.create_table(topic("next")).unwrap();
+    assert!(next.id > altered.fluss_id);
+    catalog.drop_table(made.id).unwrap();
+    assert_eq!(catalog.view().table_of_fluss(altered.fluss_id), None);
+}
+
+#[test]
+fn a_table_of_a_fluss_client_keeps_its_kind() {
+    let catalog = in_memory();
+    let id = catalog.create_table(table("fluss", "t")).unwrap().id;
+    let refused = catalog.alter_table(id, |_| Ok::<_, AlterTableError>(keyed()));
+    assert!(matches!(refused, Err(AlterTableError::Kind(_))));
+}
+
+#[test]
 fn an_alteration_that_is_refused_or_empty_changes_nothing() {
     let catalog = in_memory();
     let id = catalog.create_table(topic("t")).unwrap().id;

@@ -6,6 +6,8 @@
 use super::*;
 
 const RECORDS: &str = include_str!("../fixtures/records-1.txt");
+/// Written when tables learned to change their kind.
+const KIND_RECORDS: &str = include_str!("../fixtures/records-1-kind.txt");
 
 fn to_text(records: &[(String, Vec<u8>)]) -> String {
     let line = |(key, value): &(String, Vec<u8>)| {
@@ -39,21 +41,36 @@ fn from_text(text: &str) -> MemoryStore {
     clippy::disallowed_methods,
     reason = "a fixture is written to the real disk"
 )]
+fn written(made: &Catalog, variable: &str) -> String {
+    let text = to_text(&records(made));
+    if let Some(path) = std::env::var_os(variable) {
+        std::fs::write(path, &text).unwrap();
+    }
+    text
+}
+
+fn opened(text: &str) -> Catalog {
+    let store = Box::new(from_text(text));
+    Catalog::open(store, Simulation::new(7).env(), CatalogSettings::default()).unwrap()
+}
+
+#[test]
+fn a_topic_that_was_compacted_opens_and_is_written_the_same() {
+    let made = in_memory();
+    let t = made.create_table(topic("t")).unwrap();
+    made.alter_table(t.id, |_| Ok::<_, AlterTableError>(keyed()))
+        .unwrap();
+    let text = written(&made, "VLTAVA_WRITE_KIND_FIXTURE");
+    assert!(contents(&opened(KIND_RECORDS).view()) == contents(&made.view()));
+    assert!(text == KIND_RECORDS, "records are written differently");
+}
+
 #[test]
 fn records_of_format_1_open_and_are_written_the_same() {
     let made = in_memory();
     fill(&made);
-    let text = to_text(&records(&made));
-    if let Some(path) = std::env::var_os("VLTAVA_WRITE_FIXTURE") {
-        std::fs::write(path, &text).unwrap();
-    }
-    let env = Simulation::new(7).env();
-    let opened = Catalog::open(
-        Box::new(from_text(RECORDS)),
-        env,
-        CatalogSettings::default(),
-    )
-    .unwrap();
+    let text = written(&made, "VLTAVA_WRITE_FIXTURE");
+    let opened = opened(RECORDS);
     assert!(contents(&opened.view()) == contents(&made.view()));
     assert_eq!(opened.cluster_id(), made.cluster_id());
     assert_eq!(opened.broker_epoch().value(), 1);
@@ -104,6 +121,21 @@ fn damaged_and_contradicting_records_are_told_with_their_key() {
         id: TableId::new(2),
         ..Table::clone(&a)
     };
+    let same_number = Table {
+        path: TablePath::new("kafka", "b"),
+        topic: Some(TopicName {
+            name: "b".to_owned(),
+            id: uuid::Uuid::from_u128(1),
+        }),
+        ..other.clone()
+    };
+    records.push(record::put(
+        "table/2".to_owned(),
+        &TableRecord::from(&same_number),
+    ));
+    let twice = open_records(records.clone()).err().unwrap();
+    assert!(matches!(twice, OpenCatalogError::Corrupt { reason, .. } if reason.contains("number")));
+    records.pop();
     records.push(record::put(
         "table/2".to_owned(),
         &TableRecord::from(&other),
