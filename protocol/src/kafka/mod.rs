@@ -13,6 +13,7 @@ pub mod builder;
 pub mod compression;
 pub mod fetch_response;
 pub mod offsets_log;
+pub mod partitioner;
 pub mod record;
 pub mod request;
 pub mod response;

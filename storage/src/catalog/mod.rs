@@ -42,8 +42,8 @@ pub use error::{
     RegisterOffsetsError, TakeRowNumbersError, WriteError,
 };
 pub use model::{
-    Database, Dropped, KindChange, MapChanges, NewName, NewTable, Origin, StringMap, Table, TableChanges,
-    TableKind, TablePartition, Topic, TopicName,
+    Database, Dropped, KindChange, MapChanges, NewName, NewTable, Origin, StringMap, Table,
+    TableChanges, TableKind, TablePartition, Topic, TopicName,
 };
 pub use names::{NameError, TablePath};
 pub use producer_offsets::ProducerOffsets;

@@ -159,10 +159,7 @@ fn keyed() -> TableChanges {
             },
             bucket_keys: vec!["id".to_owned()],
         }),
-        kafka_configs: BTreeMap::from([(
-            "cleanup.policy".to_owned(),
-            Some("compact".to_owned()),
-        )]),
+        kafka_configs: BTreeMap::from([("cleanup.policy".to_owned(), Some("compact".to_owned()))]),
         ..TableChanges::default()
     }
 }

@@ -18,6 +18,7 @@ pub mod plans;
 pub mod replay;
 pub mod scan;
 pub mod tablet;
+pub mod topic;
 pub mod write_buffer;
 pub mod writer;
 

@@ -1,0 +1,428 @@
+//! The index of one bucket, which follows the bucket's log.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::ids::{Offset, SchemaId, TableId, TabletId};
+use tokio::sync::watch;
+
+use super::entry::FORM;
+use super::error::TopicIndexError;
+use super::frames::FrameReader;
+use crate::kv::index::rocks::{OpenError, RocksIndex, RocksShared, RocksSpec};
+use crate::kv::index::{FoundRows, Index, IndexError, IndexState, IndexView, Rebuild, epoch_below};
+use crate::log::{LogHandle, ReadRange};
+use crate::threads::Workers;
+
+/// Bytes of the log that are followed at a time; then another index gets its turn.
+const STEP_BYTES: usize = 1 << 20;
+/// Bytes of entries that are written together.
+const COMMIT_BYTES: usize = 4 << 20;
+
+/// What all indexes of topics share.
+pub struct TopicIndexes {
+    rocks: Arc<RocksShared>,
+    /// Indexes that follow their logs at the same time. Each may hold one decompressed batch.
+    workers: Workers,
+}
+
+impl TopicIndexes {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub fn start(rocks: Arc<RocksShared>, threads: usize) -> std::io::Result<Arc<TopicIndexes>> {
+        Ok(Arc::new(TopicIndexes {
+            rocks,
+            workers: Workers::start("topic-index", threads)?,
+        }))
+    }
+}
+
+/// Which index it is.
+#[derive(Debug, Clone)]
+pub struct TopicIndexSpec {
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// The number of the table on the Fluss wire: the index of what the topic was before it was
+    /// compacted again is none of it.
+    pub table: TableId,
+    /// The schema of the rows.
+    pub schema_id: SchemaId,
+}
+
+impl TopicIndexSpec {
+    fn rocks(&self, tablet: TabletId) -> RocksSpec {
+        let mut identity = [0; 16];
+        identity[..8].copy_from_slice(&self.table.value().to_le_bytes());
+        identity[8..12].copy_from_slice(&tablet.bucket.value().to_le_bytes());
+        identity[12..].copy_from_slice(&FORM);
+        RocksSpec {
+            directory: self.directory.clone(),
+            identity,
+            counts_rows: false,
+            prefix: Vec::new(),
+        }
+    }
+}
+
+/// A cheap handle of the index of one bucket. It is opened when it is first asked.
+#[derive(Clone)]
+pub struct TopicIndex {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: LogHandle,
+    spec: TopicIndexSpec,
+    shared: Arc<TopicIndexes>,
+    open: RwLock<Option<Arc<RocksIndex>>>,
+    /// Damage was found: it is made again before it is opened.
+    damaged: AtomicBool,
+    /// Held by the one who writes to the index.
+    writing: Mutex<()>,
+    /// A worker has it, or will.
+    scheduled: AtomicBool,
+    progress: watch::Sender<Progress>,
+}
+
+/// How far the index is, for those who wait.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// The index that is open has all below it.
+    applied: Option<Offset>,
+    /// How often it could not follow, and why the last time.
+    failures: u64,
+    error: Option<TopicIndexError>,
+}
+
+impl TopicIndex {
+    /// The index of this log. Does nothing yet.
+    pub fn new(log: LogHandle, spec: TopicIndexSpec, shared: Arc<TopicIndexes>) -> TopicIndex {
+        TopicIndex {
+            inner: Arc::new(Inner {
+                log,
+                spec,
+                shared,
+                open: RwLock::new(None),
+                damaged: AtomicBool::new(false),
+                writing: Mutex::new(()),
+                scheduled: AtomicBool::new(false),
+                progress: watch::Sender::default(),
+            }),
+        }
+    }
+
+    /// The log that it follows.
+    pub fn log(&self) -> &LogHandle {
+        &self.inner.log
+    }
+
+    /// Offsets that readers see and the index lacks; none while it is not open.
+    pub fn lag(&self) -> Option<i64> {
+        let applied = self.inner.progress.borrow().applied?;
+        Some((self.inner.end() - applied).max(0))
+    }
+
+    /// Has the index follow the log in the background, when it is open.
+    pub fn tend(&self) {
+        if self.lag().is_some_and(|lag| lag > 0) {
+            self.inner.schedule();
+        }
+    }
+
+    /// Waits until the index has all that readers saw when this was called.
+    ///
+    /// # Errors
+    /// It cannot follow the log; a later call tries again.
+    pub async fn follow(&self) -> Result<(), TopicIndexError> {
+        let target = self.inner.end();
+        let mut progress = self.inner.progress.subscribe();
+        let failures = {
+            let now = progress.borrow_and_update();
+            if now.applied.is_some_and(|applied| applied >= target) {
+                return Ok(());
+            }
+            now.failures
+        };
+        self.inner.schedule();
+        loop {
+            if progress.changed().await.is_err() {
+                return Err(TopicIndexError::Closed);
+            }
+            let now = progress.borrow_and_update();
+            if now.applied.is_some_and(|applied| applied >= target) {
+                return Ok(());
+            }
+            if now.failures > failures
+                && let Some(error) = &now.error
+            {
+                return Err(error.clone());
+            }
+        }
+    }
+
+    /// As [`TopicIndex::follow`], on this thread. Returns the offset below which the index has
+    /// everything.
+    ///
+    /// # Errors
+    /// It cannot follow the log.
+    pub fn follow_now(&self) -> Result<Offset, TopicIndexError> {
+        let end = self.inner.end();
+        while self.inner.step(end)? {}
+        let applied = self.inner.progress.borrow().applied;
+        applied.ok_or(TopicIndexError::Closed)
+    }
+
+    /// Looks keys up, in their order. Waits for the disk.
+    ///
+    /// # Errors
+    /// The index fails or was not followed; a damaged one is made again by the next
+    /// [`TopicIndex::follow`].
+    pub(super) fn get_many(
+        &self,
+        keys: &[&[u8]],
+        found: &mut FoundRows,
+    ) -> Result<(), TopicIndexError> {
+        let index = self.inner.opened()?;
+        index
+            .get_many(keys, found)
+            .map_err(|error| self.inner.failed(error))
+    }
+
+    /// Runs `read` with the rows of this moment. Waits for the disk.
+    pub(super) fn with_view<T>(
+        &self,
+        read: impl FnOnce(&dyn IndexView) -> Result<T, IndexError>,
+    ) -> Result<T, TopicIndexError> {
+        let index = self.inner.opened()?;
+        let view = index.view();
+        view.and_then(|view| read(view.as_ref()))
+            .map_err(|error| self.inner.failed(error))
+    }
+
+    /// Removes entries for which `is_gone` says so. Waits for the disk.
+    pub(super) fn remove_if(
+        &self,
+        keys: &[&[u8]],
+        is_gone: impl Fn(usize, &[u8]) -> bool,
+    ) -> Result<(), TopicIndexError> {
+        let _turn = self.inner.writing.lock();
+        let index = self.inner.opened()?;
+        let mut found = FoundRows::new();
+        let removed = index.get_many(keys, &mut found).and_then(|()| {
+            let mut batch = index.start();
+            for (i, (key, entry)) in keys.iter().zip(found.iter()).enumerate() {
+                if entry.is_some_and(|entry| is_gone(i, entry)) {
+                    batch.remove(key);
+                }
+            }
+            batch.commit(index.state())
+        });
+        removed.map_err(|error| self.inner.failed(error))
+    }
+
+    /// Writes what only memory has, so that the next start follows less. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk refuses; nothing is lost by it.
+    pub fn flush(&self) -> Result<(), TopicIndexError> {
+        match self.inner.opened() {
+            Ok(index) => Ok(index.flush()?),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Inner {
+    /// The offset up to which the log is decided and visible.
+    fn end(&self) -> Offset {
+        let w = self.log.log().watermarks();
+        w.last_stable.min(w.high_watermark)
+    }
+
+    fn opened(&self) -> Result<Arc<RocksIndex>, TopicIndexError> {
+        self.open.read().clone().ok_or(TopicIndexError::Closed)
+    }
+
+    /// Has a worker follow the log, once however many ask.
+    fn schedule(self: &Arc<Self>) {
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            let inner = Arc::clone(self);
+            self.shared.workers.run(move || inner.work());
+        }
+    }
+
+    fn work(self: Arc<Self>) {
+        loop {
+            match self.step(self.end()) {
+                Ok(true) => {
+                    if self.shared.workers.is_contended() {
+                        let inner = Arc::clone(&self);
+                        self.shared.workers.run(move || inner.work());
+                        return;
+                    }
+                }
+                Ok(false) => {
+                    self.scheduled.store(false, Ordering::Release);
+                    // Who came after the step's look at the log found it scheduled.
+                    let applied = self.progress.borrow().applied;
+                    if applied.is_none_or(|applied| applied >= self.end())
+                        || self.scheduled.swap(true, Ordering::AcqRel)
+                    {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let tablet = self.log.log().id();
+                    tracing::warn!(%tablet, %error, "the index of a topic cannot follow its log");
+                    self.scheduled.store(false, Ordering::Release);
+                    self.progress.send_modify(|progress| {
+                        progress.failures += 1;
+                        progress.error = Some(error);
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Brings the index a little nearer to `end`; false when it is there.
+    fn step(&self, end: Offset) -> Result<bool, TopicIndexError> {
+        let _turn = self.writing.lock();
+        let index = self.open_index()?;
+        let applied = index.state().applied;
+        if applied >= end {
+            self.applied(applied);
+            return Ok(false);
+        }
+        let applied = self.apply_some(&index, applied, end)?;
+        self.applied(applied);
+        Ok(applied < end)
+    }
+
+    fn applied(&self, applied: Offset) {
+        self.progress.send_if_modified(|progress| {
+            let moved = progress.applied != Some(applied);
+            progress.applied = Some(applied);
+            moved
+        });
+    }
+
+    /// The index, in the hands of the one who writes to it.
+    fn open_index(&self) -> Result<Arc<RocksIndex>, TopicIndexError> {
+        if let Some(index) = &*self.open.read() {
+            return Ok(Arc::clone(index));
+        }
+        let log = self.log.log();
+        let spec = self.spec.rocks(log.id());
+        let rocks = &self.shared.rocks;
+        let opened = if self.damaged.load(Ordering::Acquire) {
+            Err(Rebuild::Corrupt("a read has told".to_owned()).into())
+        } else {
+            RocksIndex::open(&spec, rocks, log)
+        };
+        let index = match opened {
+            Ok(index) => index,
+            Err(OpenError::Index(error)) => return Err(error.into()),
+            Err(OpenError::Rebuild(reason)) => {
+                if reason != Rebuild::Absent {
+                    tracing::info!(tablet = %log.id(), %reason, "the index of a topic is made again");
+                    metrics::counter!("vltava_topic_index_rebuilds_total").increment(1);
+                }
+                let start = log.watermarks().log_start;
+                let index =
+                    RocksIndex::create(&spec, rocks, start).map_err(|error| match error {
+                        OpenError::Index(error) => TopicIndexError::Index(error),
+                        OpenError::Rebuild(reason) => {
+                            TopicIndexError::Index(IndexError::Failed(reason.to_string()))
+                        }
+                    })?;
+                index.start().commit(self.state_at(start))?;
+                self.damaged.store(false, Ordering::Release);
+                index
+            }
+        };
+        let index = Arc::new(index);
+        *self.open.write() = Some(Arc::clone(&index));
+        Ok(index)
+    }
+
+    fn state_at(&self, applied: Offset) -> IndexState {
+        IndexState {
+            applied,
+            row_count: None,
+            epoch: epoch_below(self.log.log(), applied),
+        }
+    }
+
+    /// Applies a run of frames and returns how far the index is then. Later offsets come later, so
+    /// that the highest one of a key stays.
+    fn apply_some(
+        &self,
+        index: &RocksIndex,
+        applied: Offset,
+        end: Offset,
+    ) -> Result<Offset, TopicIndexError> {
+        thread_local! {
+            static READER: RefCell<FrameReader> = RefCell::new(FrameReader::new());
+        }
+        let log = self.log.log();
+        // What retention removed since needs no entry.
+        let from = applied.max(log.watermarks().log_start);
+        let range = ReadRange {
+            offset: from,
+            end,
+            bytes_max: STEP_BYTES,
+            at_least_one: true,
+        };
+        let run = log.read_run(range, true)?.ok_or(TopicIndexError::Closed)?;
+        // No frame up to the end: the cleaner left a gap.
+        let reached = run.next_offset().unwrap_or(end);
+        let mut batch = index.start();
+        let mut bytes = 0;
+        let mut records = 0u64;
+        READER.with_borrow_mut(|reader| {
+            for (header, frame) in run.frames() {
+                let mut apply = |keyed: super::frames::Keyed<'_>| {
+                    batch.put(keyed.key, keyed.entry);
+                    bytes += keyed.key.len() + keyed.entry.len();
+                    records += 1;
+                    if bytes >= COMMIT_BYTES {
+                        bytes = 0;
+                        let state = self.state_at(keyed.offset.next());
+                        std::mem::replace(&mut batch, index.start())
+                            .commit(state)
+                            .map_err(|error| self.failed(error))?;
+                    }
+                    Ok(())
+                };
+                reader
+                    .read(header, frame, from, self.spec.schema_id, &mut apply)
+                    .map_err(|error: TopicIndexError| error.at(header.base_offset))?;
+            }
+            Ok::<_, TopicIndexError>(())
+        })?;
+        batch
+            .commit(self.state_at(reached))
+            .map_err(|error| self.failed(error))?;
+        metrics::counter!("vltava_topic_index_records_total").increment(records);
+        Ok(reached)
+    }
+
+    /// A damaged index is closed, and made again by who follows the log next.
+    fn failed(&self, error: IndexError) -> TopicIndexError {
+        if let IndexError::Corrupt(reason) = &error {
+            let tablet = self.log.log().id();
+            tracing::warn!(%tablet, reason, "the index of a topic is damaged");
+            self.damaged.store(true, Ordering::Release);
+            self.progress
+                .send_modify(|progress| progress.applied = None);
+            *self.open.write() = None;
+        }
+        TopicIndexError::Index(error)
+    }
+}

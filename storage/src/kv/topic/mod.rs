@@ -1,0 +1,30 @@
+//! Compacted topics as tables: an index beside each bucket's log.
+//!
+//! ```text
+//! Kafka producer ──► log, as ever ──► index: key ─► offset, times, row or tombstone
+//!                                        ▲
+//! lookup: wait until it has what is visible now, then ask it
+//! ```
+//!
+//! The log stays as it is; nothing waits for the index but who asks it ([`TopicIndex::follow`]). So
+//! a record that was acknowledged is found by the next lookup, also after a crash.
+//!
+//! Kafka producers choose buckets with hashes of their own, so a key may be in several buckets: the
+//! newest of its records is its value ([`TopicTable`]).
+//!
+//! *Invariant*: an index never has an offset at or above the log's last stable one. *Invariant*:
+//! tombstones stay in it until the cleaner removed them from the log.
+
+mod entry;
+mod error;
+mod frames;
+mod index;
+mod table;
+
+pub use error::TopicIndexError;
+pub use frames::FrameError;
+pub use index::{TopicIndex, TopicIndexSpec, TopicIndexes};
+pub use table::{Owner, RowsPage, TopicTable};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use protocol::kafka::partitioner::KeyPartitioner;
+
+use super::*;
+
+impl World {
+    fn wait_ms(&self, ms: u64) {
+        self.simulation.clock.advance(Duration::from_millis(ms));
+    }
+
+    async fn put_at(&self, bucket: usize, record_time: i64, value: &str) {
+        let mut batch = BatchBuilder::new(BatchOptions::default());
+        batch.append(0, record_time, Some(b"k"), Some(value.as_bytes()), []);
+        self.append(bucket, batch).await;
+    }
+}
+
+#[tokio::test]
+async fn the_newest_of_all_buckets_counts_and_shows_once() {
+    let world = World::new(3);
+    world.put(0, "a", Some("old")).await;
+    world.put(1, "gone", Some("old")).await;
+    world.wait_ms(10);
+    world.put(2, "a", Some("new")).await;
+    world.put(0, "gone", None).await;
+    assert_eq!(world.value(Owner::Probe, "a").await.as_deref(), Some("new"));
+    assert_eq!(world.value(Owner::Probe, "gone").await, None);
+    assert_eq!(world.rows(Owner::Probe, 0).await, []);
+    assert_eq!(world.rows(Owner::Probe, 1).await, []);
+    let shown = [("a".to_owned(), "new".to_owned())];
+    assert_eq!(world.rows(Owner::Probe, 2).await, shown);
+
+    world.wait_ms(10);
+    world.put(1, "gone", Some("back")).await;
+    let found = world.value(Owner::Probe, "gone").await;
+    assert_eq!(found.as_deref(), Some("back"));
+    world.buckets[0]
+        .log()
+        .log()
+        .delete_before(Offset::new(1))
+        .unwrap();
+    assert_eq!(world.value(Owner::Probe, "a").await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn of_one_commit_time_the_later_record_counts_and_then_the_lower_bucket() {
+    let world = World::new(3);
+    world.put_at(0, 100, "earlier").await;
+    world.put_at(1, 200, "later").await;
+    world.put_at(2, 200, "higher bucket").await;
+    let found = world.value(Owner::Probe, "k").await;
+    assert_eq!(found.as_deref(), Some("later"));
+    assert_eq!(world.rows(Owner::Probe, 0).await, []);
+    assert_eq!(world.rows(Owner::Probe, 1).await.len(), 1);
+    assert_eq!(world.rows(Owner::Probe, 2).await, []);
+}
+
+#[tokio::test]
+async fn a_known_function_asks_one_bucket_only() {
+    let world = World::new(4);
+    let functions = [
+        KeyPartitioner::Murmur2,
+        KeyPartitioner::Crc32,
+        KeyPartitioner::Fnv1a,
+    ];
+    for function in functions {
+        let owner = Owner::Known(function);
+        let own = function.partition(b"key", 4).unwrap() as usize;
+        let other = (own + 1) % 4;
+        world.put(own, "key", Some("own")).await;
+        world.wait_ms(10);
+        world.put(other, "key", Some("astray")).await;
+        assert_eq!(world.value(owner, "key").await.as_deref(), Some("own"));
+        assert_eq!(world.rows(owner, own).await.len(), 1);
+        assert_eq!(world.rows(owner, other).await, []);
+    }
+    // librdkafka sends an empty key anywhere.
+    world.put(3, "", Some("v")).await;
+    let owner = Owner::Known(KeyPartitioner::Crc32);
+    assert_eq!(world.value(owner, "").await.as_deref(), Some("v"));
+    let of_empty = |rows: Vec<(String, String)>| rows.iter().any(|(key, _)| key.is_empty());
+    assert!(of_empty(world.rows(owner, 3).await));
+}
+
+#[tokio::test]
+async fn many_rows_come_in_pages_of_the_asked_size() {
+    let world = World::new(2);
+    for number in 0..1000 {
+        let key = format!("k{number:04}");
+        world.put(0, &key, Some("0")).await;
+        if number % 2 == 0 {
+            world.wait_ms(1);
+            world.put(1, &key, Some("1")).await;
+        }
+    }
+    let table = world.table(Owner::Probe);
+    let first = table.rows(0, None, 10, 1 << 20).await.unwrap();
+    assert_eq!(first.values.len(), 10);
+    let all = table.rows(0, None, usize::MAX, usize::MAX).await.unwrap();
+    assert_eq!((all.values.len(), all.after), (500, None));
+    let few = table.rows(0, None, usize::MAX, 1).await.unwrap();
+    assert!(!few.values.is_empty() && few.after.is_some());
+    assert_eq!(world.rows(Owner::Probe, 1).await.len(), 500);
+}
