@@ -1,10 +1,8 @@
 //! Reading for Fluss: Fluss frames as they are or with only the wanted columns, Kafka frames
-//! through the transcoder.
+//! through the transcoder. Through it go also the Fluss frames of a topic that got a key since.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use protocol::batch::BatchFormat;
 
 use super::answer::Answer;
 use super::columns::{PartialRead, Stopped};
@@ -110,14 +108,14 @@ impl Tablet {
         if hint.load(Ordering::Relaxed) {
             match log.head(range.offset, range.end).await? {
                 None => return Ok(false),
-                Some(head) if head.format.is_fluss() => hint.store(false, Ordering::Relaxed),
+                Some(head) if shape.shows_as_stored(&head) => hint.store(false, Ordering::Relaxed),
                 Some(_) => return self.add_fluss_from_kafka(range, read, shape, answer).await,
             }
         }
         let mut run = log.read_run(range).await?;
         let own = run
             .frames()
-            .take_while(|(header, _)| header.format != BatchFormat::Kafka)
+            .take_while(|(header, _)| shape.shows_as_stored(header))
             .count();
         if own == 0 {
             if run.is_empty() {

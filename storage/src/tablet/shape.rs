@@ -12,6 +12,7 @@ use protocol::raw::{is_raw, raw_schema};
 use protocol::schema::Schema;
 
 use super::error::InvalidProjection;
+use crate::log::frame::FrameHeader;
 
 /// How the buffers of Arrow batches that the broker itself makes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,26 @@ impl TableShape {
     /// The schema of this id.
     pub fn schema(&self, id: SchemaId) -> Option<&Arc<Schema>> {
         self.schemas.get(&id)
+    }
+
+    /// The schema that Fluss readers see the rows of a frame with: that of the frame, or the newest
+    /// one when the topic got a key since, or lost it. What was made of a frame with another one is
+    /// of no use any more.
+    pub fn shown_schema(&self, of_frame: SchemaId) -> SchemaId {
+        let Some(schema) = self.schemas.get(&of_frame) else {
+            return of_frame;
+        };
+        let latest = self.latest_schema();
+        if self.raw && schema.primary_key != latest.primary_key {
+            self.latest
+        } else {
+            of_frame
+        }
+    }
+
+    /// True when Fluss readers get a frame as it is stored.
+    pub(crate) fn shows_as_stored(&self, header: &FrameHeader) -> bool {
+        header.format.is_fluss() && self.shown_schema(header.schema_id) == header.schema_id
     }
 
     /// A projection to the columns at these positions of the newest schema. Columns are only

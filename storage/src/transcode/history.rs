@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use protocol::fluss::batch::HeaderView;
 use protocol::ids::Offset;
 use protocol::raw::RawColumns;
 
@@ -48,6 +49,11 @@ impl Inner {
                 None => file.read(entry, &buffers),
             };
             match bytes {
+                // Made before the topic got a key, or lost it.
+                Ok(bytes) if !is_shown(&reading.shape, &bytes) => {
+                    self.derived.outlived(&range.key);
+                    break;
+                }
                 Ok(bytes) => {
                     if !reading.push(bytes, entry.end) {
                         return Ok(Some(false));
@@ -94,6 +100,14 @@ impl Inner {
             rest: None,
         });
     }
+}
+
+/// Whether a batch is what readers get of the table as it is now.
+fn is_shown(shape: &TableShape, batch: &[u8]) -> bool {
+    HeaderView::parse(batch).is_ok_and(|header| {
+        let schema_id = header.schema_id();
+        shape.shown_schema(schema_id) == schema_id
+    })
 }
 
 /// Transcodes all Kafka spans of a range, one piece after the other.

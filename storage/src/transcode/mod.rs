@@ -23,7 +23,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::batch::BatchFormat;
 use protocol::fluss::projection::{Planned, Projection, ProjectionError};
 use protocol::ids::{Offset, TabletId};
 use protocol::raw::{HEADERS, KEY, RawColumns, is_raw};
@@ -33,7 +32,7 @@ use cache::{Cache, Claim, Key, Target};
 use cells::CellMemory;
 use derived::Derived;
 use parts::Parts;
-use spans::{Place, SpanFrames};
+use spans::{Place, Span, SpanFrames};
 use to_fluss::FlussForm;
 use to_kafka::KafkaForm;
 
@@ -173,10 +172,12 @@ enum Direction {
 }
 
 impl Direction {
-    fn takes(self, format: BatchFormat) -> bool {
+    fn takes(self, span: &Span, shape: &TableShape) -> bool {
         match self {
-            Direction::ToFluss(_) => !format.is_fluss(),
-            Direction::ToKafka => format.is_fluss(),
+            Direction::ToFluss(_) => {
+                !span.format.is_fluss() || shape.shown_schema(span.schema_id) != span.schema_id
+            }
+            Direction::ToKafka => span.format.is_fluss(),
         }
     }
 
@@ -307,7 +308,9 @@ impl Inner {
             let Some(mut place) = place else {
                 return Ok(Progress::Done(reading.converted));
             };
-            if !reading.direction.takes(place.span.format) || !reading.has_room_for(&place) {
+            if !reading.direction.takes(&place.span, &reading.shape)
+                || !reading.has_room_for(&place)
+            {
                 return Ok(Progress::Done(reading.converted));
             }
             let all = Direction::ToFluss(RawColumns::ALL);
@@ -372,7 +375,10 @@ fn key_of(reading: &Reading, place: &Place, direction: Direction) -> Key {
         generation: header.generation,
         start: place.span.start.max(log_start),
         end: place.span.end,
-        schema_id: place.span.schema_id,
+        schema_id: match direction {
+            Direction::ToFluss(_) => reading.shape.shown_schema(place.span.schema_id),
+            Direction::ToKafka => place.span.schema_id,
+        },
         target: direction.target(),
     }
 }
@@ -397,34 +403,40 @@ fn make(
         Direction::ToFluss(_) => "to_fluss",
         Direction::ToKafka => "to_kafka",
     };
+    let to_kafka = |frames: &SpanFrames| {
+        let positions = shape
+            .key_columns
+            .iter()
+            .filter_map(|name| schema.position(name))
+            .collect();
+        let form = KafkaForm {
+            schema: Arc::clone(schema),
+            key_columns: positions,
+            leader_epoch: span.leader_epoch,
+            log_start,
+        };
+        to_kafka::to_kafka(frames, &form)
+    };
     let parts = match direction {
         Direction::ToFluss(columns) => {
-            if !is_raw(schema) {
+            let shown_id = shape.shown_schema(span.schema_id);
+            let shown = shape.schema(shown_id).unwrap_or(schema);
+            if !is_raw(shown) {
                 return Err(ConvertError::at(span.start)(NotRaw));
             }
             let form = FlussForm {
-                schema_id: span.schema_id,
-                compacted: !schema.columns[KEY].data_type.nullable,
+                schema_id: shown_id,
+                compacted: !shown.columns[KEY].data_type.nullable,
                 columns,
                 codec: codec_of(shape),
                 log_start,
             };
-            to_fluss::to_fluss(&frames, &form)?
+            match span.format.is_fluss() {
+                true => to_fluss::to_fluss(&frames.with_batches(&to_kafka(&frames)?), &form)?,
+                false => to_fluss::to_fluss(&frames, &form)?,
+            }
         }
-        Direction::ToKafka => {
-            let positions = shape
-                .key_columns
-                .iter()
-                .filter_map(|name| schema.position(name))
-                .collect();
-            let form = KafkaForm {
-                schema: Arc::clone(schema),
-                key_columns: positions,
-                leader_epoch: span.leader_epoch,
-                log_start,
-            };
-            to_kafka::to_kafka(&frames, &form)?
-        }
+        Direction::ToKafka => to_kafka(&frames)?,
     };
     metrics::counter!("vltava_transcoder_spans_total", "direction" => direction_name).increment(1);
     metrics::counter!("vltava_transcoder_read_bytes_total", "direction" => direction_name)

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use protocol::batch::BatchFormat;
 use protocol::ids::{LeaderEpoch, Offset, SchemaId};
 
+use super::parts::{Part, Parts};
 use crate::log::frame::FrameHeader;
 use crate::log::{FrameScanner, Log, LogError, ReadError, Segment, Step};
 
@@ -347,6 +348,30 @@ impl SpanFrames {
             frames,
             bytes: buffer.freeze(),
         })
+    }
+
+    /// Frames of these Kafka batches, which were made of this span: all of it, or its beginning.
+    pub(super) fn with_batches(&self, parts: &Parts) -> SpanFrames {
+        let mut bytes = Vec::with_capacity(parts.bytes());
+        let commit_time = self.frames.iter().map(|(header, _)| header.commit_time);
+        let commit_time = commit_time.max().unwrap_or_default();
+        let frame = |part: &Part| {
+            let start = bytes.len();
+            bytes.extend_from_slice(&part.bytes);
+            let header = FrameHeader {
+                format: BatchFormat::Kafka,
+                base_offset: part.start,
+                last_offset: part.end + -1,
+                commit_time,
+                ..self.frames.first()?.0
+            };
+            Some((header, start..bytes.len()))
+        };
+        let frames = parts.parts.iter().filter_map(frame).collect();
+        SpanFrames {
+            frames,
+            bytes: Bytes::from(bytes),
+        }
     }
 
     /// The frames in order: header and batch, without the assigned fields.

@@ -212,6 +212,12 @@ impl Derived {
         self.shelf.remove(key, true);
     }
 
+    /// A file is of no use any more: its topic got a key since, or lost it.
+    pub(super) fn outlived(&self, key: &RangeKey) {
+        tracing::info!(tablet = %key.tablet, range = key.range, "a derived file shows another kind of table and will be made again");
+        self.shelf.remove(key, true);
+    }
+
     /// The tablet is gone and its directory with it.
     pub(super) fn forget(&self, tablet: TabletId) {
         self.shelf.looking.lock().remove(&tablet);

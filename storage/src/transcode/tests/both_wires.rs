@@ -123,6 +123,51 @@ fn rows_of_kafka(chunks: &[Bytes]) -> Vec<Row> {
     rows
 }
 
+/// The rows that a Fluss reader gets of the whole log.
+fn rows_of_fluss(world: &World, tablet: &Tablet, bytes_max: usize, projected: bool) -> Vec<Row> {
+    let (mut offset, mut seen) = (Offset::ZERO, Vec::new());
+    let shape = tablet.shape();
+    while offset < world.end() {
+        let read = world.runtime.block_on(tablet.read_fluss(FlussRead {
+            offset,
+            bytes_max,
+            at_least_one: true,
+            projection: projected.then(|| Arc::from([0usize, 1, 2, 3])),
+            filter: None,
+        }));
+        let read = read.unwrap();
+        assert!(read.next_offset > offset);
+        for batch in batches(&read.chunks) {
+            let id = batch.header().schema_id();
+            assert_eq!(shape.shown_schema(id), id);
+            let rows = rows_of(&batch, &shape);
+            seen.extend(rows.filter(|row| row.0 >= offset.value()));
+        }
+        offset = read.next_offset;
+    }
+    seen
+}
+
+/// The shape of a topic that was first without a key, then with one, and so on.
+fn shape_after(kinds: i16) -> TableShape {
+    let shape = |id: i16| TableShape::raw(SchemaId::new(id), id % 2 == 0);
+    let schemas = (1..=kinds).flat_map(|id| shape(id).schemas);
+    TableShape {
+        schemas: schemas.collect(),
+        ..shape(kinds)
+    }
+}
+
+/// What a reader of a topic with a key sees of a row.
+fn with_key(row: &Row) -> Option<Row> {
+    let (offset, key, value, time, headers, _) = row.clone();
+    let change = match value {
+        Some(_) => ChangeType::UpdateAfter,
+        None => ChangeType::Delete,
+    };
+    Some((offset, Some(key?), value, time, headers, change))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
@@ -163,25 +208,20 @@ proptest! {
                 offset = read.next_offset;
             }
             prop_assert!(seen == expected, "kafka, round {round}");
-            let (mut offset, mut seen) = (Offset::ZERO, Vec::new());
-            while offset < end {
-                let read = world.runtime.block_on(tablet.read_fluss(FlussRead {
-                    offset,
-                    bytes_max,
-                    at_least_one: true,
-                    projection: projected.then(|| Arc::from([0usize, 1, 2, 3])),
-                    filter: None,
-                }));
-                let read = read.unwrap();
-                prop_assert!(read.next_offset > offset);
-                for batch in batches(&read.chunks) {
-                    let rows = rows_of(&batch, &world.shape);
-                    seen.extend(rows.filter(|row| row.0 >= offset.value()));
-                }
-                offset = read.next_offset;
-            }
+            let seen = rows_of_fluss(&world, &tablet, bytes_max, projected);
             prop_assert!(seen == expected, "fluss, round {round}");
             world.settle();
+        }
+        // The topic gets a key, loses it, and gets one again.
+        let keyed: Vec<Row> = expected.iter().filter_map(with_key).collect();
+        for kinds in [2, 3, 4] {
+            tablet.set_shape(Arc::new(shape_after(kinds)));
+            for round in 0..2 {
+                let seen = rows_of_fluss(&world, &tablet, bytes_max, projected);
+                let expected = if kinds % 2 == 0 { &keyed } else { &expected };
+                prop_assert!(seen == *expected, "{kinds} kinds, round {round}");
+                world.settle();
+            }
         }
     }
 }
