@@ -12,9 +12,10 @@ use storage::catalog::store::redb::RedbStore;
 use storage::catalog::{Catalog, CatalogSettings, CreateTableError, OpenCatalogError, WriteError};
 use storage::clock::CommitClock;
 use storage::env::Env;
-use storage::kv::index::IndexError;
 use storage::kv::index::rocks::RocksShared;
+use storage::kv::index::{IndexError, IndexStore};
 use storage::kv::tablet::KvResources;
+use storage::kv::topic::TopicIndexes;
 use storage::log::{LogContext, LogThreads, OpenFiles};
 use storage::transcode::Transcoder;
 use tokio::task::JoinHandle;
@@ -26,7 +27,7 @@ use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::{GroupConfig, GroupCoordinator};
 use crate::coordinator::group_log::TopicGroupLog;
 use crate::metrics::Metrics;
-use crate::tablets::{TabletResources, Tablets};
+use crate::tablets::{TabletResources, Tablets, align_all};
 
 /// Threads that append. Writing to the page cache is short work; two keep one busy log from
 /// holding up all others.
@@ -34,6 +35,8 @@ const APPEND_THREADS: usize = 2;
 /// Threads that wait for fsync: logs that are synced at the same time.
 const SYNC_THREADS: usize = 4;
 /// How often it is looked whether recovery would have to read too much in all.
+/// How often indexes that are in use look whether they lag behind.
+const FOLLOW_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 const CROWDED_CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 /// Unused read buffers that are kept.
 const BUFFER_POOL_BYTES: usize = 32 << 20;
@@ -126,10 +129,15 @@ impl Assembly {
             advertised,
             stopping,
         });
+        // The broker's policy may be another one than at the last start.
+        let aligned = Arc::clone(&broker);
+        let align = move || align_all(&aligned.catalog, &aligned.config());
+        run("following the cleanup policy", align).await;
         let cleaning = Cleaning::new(Arc::clone(&broker));
         let mut care = vec![
             tokio::spawn(open_logs(Arc::clone(&broker))),
             tokio::spawn(enforce_retention(Arc::clone(&broker))),
+            tokio::spawn(follow_topics(Arc::clone(&broker))),
             tokio::spawn(checkpoint(Arc::clone(&broker), Arc::clone(&commit_clock))),
         ];
         for _ in 0..broker.config().cleaner().threads {
@@ -193,15 +201,13 @@ fn open(config: &Config, env: &Env) -> Result<Opened, AssembleError> {
         recovery_debt: Arc::default(),
     });
     let indexes = config.indexes();
+    let rocks: Arc<dyn IndexStore> = Arc::new(RocksShared::new(indexes.rocks)?);
     let resources = TabletResources {
         context,
         threads: LogThreads::start(APPEND_THREADS, SYNC_THREADS, storage.append_queue_bytes)?,
         transcoder: Transcoder::start(&config.transcoder())?,
-        kv: KvResources::start(
-            Arc::new(RocksShared::new(indexes.rocks)?),
-            indexes.threads,
-            indexes.limits,
-        )?,
+        kv: KvResources::start(Arc::clone(&rocks), indexes.threads, indexes.limits)?,
+        topics: TopicIndexes::start(rocks, indexes.topic_threads)?,
         directory: logs,
         epoch,
     };
@@ -256,6 +262,15 @@ fn directory_error(path: &Path) -> impl FnOnce(io::Error) -> AssembleError {
 async fn open_logs(broker: Arc<Broker>) {
     let tablets = Arc::clone(&broker.tablets);
     run("opening the logs", move || tablets.open_existing()).await;
+}
+
+/// Keeps indexes near the ends of their logs, so that a lookup has little to wait for.
+async fn follow_topics(broker: Arc<Broker>) {
+    let mut ticks = ticks(FOLLOW_INTERVAL);
+    loop {
+        ticks.tick().await;
+        broker.tablets.follow_topics();
+    }
 }
 
 async fn enforce_retention(broker: Arc<Broker>) {

@@ -29,6 +29,7 @@ pub use parts::{
 };
 pub use settings::{Config, Setting, Source};
 pub use topic::{
-    Columnar, Compression, FlushMode, RetentionClock, TimestampType, TopicConfig, TopicConfigError,
+    CLEANUP_POLICY, Columnar, Compression, FlushMode, KEY_PARTITIONER, Owner, RetentionClock,
+    TimestampType, TopicConfig, TopicConfigError,
 };
 pub use value::{Spelling, Unfit, Value};

@@ -173,6 +173,8 @@ pub struct IndexConfig {
     pub threads: usize,
     /// The bounds of one bucket.
     pub limits: KvLimits,
+    /// Threads that bring the indexes of compacted topics up to their logs.
+    pub topic_threads: usize,
 }
 
 /// Consumer groups and their log.
@@ -394,6 +396,7 @@ impl Config {
                 files_open_max: small("kv.rocksdb.files.open"),
             },
             threads: self.count("vltava.kv.threads"),
+            topic_threads: self.count("vltava.topic.index.threads"),
             limits: KvLimits {
                 queue_bytes_max: self.count("vltava.kv.queue.bytes"),
                 buffer_bytes_max: self.count("vltava.kv.buffer.bytes"),

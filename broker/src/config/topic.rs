@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use protocol::kafka::batch::TimestampType;
+use protocol::kafka::partitioner::KeyPartitioner;
+pub use storage::kv::topic::Owner;
 pub use storage::log::FlushMode;
 use storage::log::LogConfig;
 use storage::log::cleaner::CompactionConfig;
@@ -14,16 +16,24 @@ use super::parts::ProducerConfig;
 use super::settings::Config;
 use super::value::{Spelling, Value};
 
+/// What happens to old records.
+pub const CLEANUP_POLICY: &str = "cleanup.policy";
+/// How the producers of a compacted topic choose partitions.
+pub const KEY_PARTITIONER: &str = "vltava.key.partitioner";
+
 /// The settings of one topic or table. A Fluss table's settings arrive here under Kafka's names;
 /// see [`TopicConfig::setting_of_property`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicConfig {
     /// Closed segments are deleted by age and size; else they stay for ever.
     pub deletes: bool,
-    /// The log is compacted.
+    /// The log is compacted: the newest record of each key stays, and the topic is a table with a
+    /// key.
     pub compacts: bool,
     /// How, if it is.
     pub compaction: CompactionConfig,
+    /// Where the value of a key is, in a topic that is compacted.
+    pub key_owner: Owner,
     /// Age at which closed segments are deleted, milliseconds. `None`: never.
     pub retention_ms: Option<i64>,
     /// Size of the log above which closed segments are deleted. `None`: no limit.
@@ -154,16 +164,17 @@ impl TopicConfig {
         let own = parse(overrides)?;
         let view = View { config, own: &own };
         check_together(&view)?;
+        let policy = view.list(CLEANUP_POLICY);
         Ok(Self {
-            deletes: view
-                .list("cleanup.policy")
-                .iter()
-                .any(|policy| policy == "delete"),
-            compacts: view
-                .list("cleanup.policy")
-                .iter()
-                .any(|policy| policy == "compact"),
+            deletes: policy.iter().any(|policy| policy == "delete"),
+            compacts: policy.iter().any(|policy| policy == "compact"),
             compaction: view.compaction(),
+            key_owner: match view.text(KEY_PARTITIONER).as_str() {
+                "murmur2" => Owner::Known(KeyPartitioner::Murmur2),
+                "crc32" => Owner::Known(KeyPartitioner::Crc32),
+                "fnv1a" => Owner::Known(KeyPartitioner::Fnv1a),
+                _ => Owner::Probe,
+            },
             retention_ms: Some(view.integer("retention.ms")).filter(|ms| *ms >= 0),
             retention_bytes: u64::try_from(view.integer("retention.bytes")).ok(),
             segment_bytes: view.count("segment.bytes"),
@@ -272,14 +283,6 @@ fn parse(
 
 /// Checks what the values are together, and what this broker lacks.
 fn check_together(view: &View<'_>) -> Result<(), TopicConfigError> {
-    let policy = view.list("cleanup.policy");
-    if policy.iter().any(|policy| policy == "compact") {
-        return Err(TopicConfigError::Policy {
-            name: "cleanup.policy".into(),
-            value: policy.join(","),
-            reason: "compacted topics are not taken yet",
-        });
-    }
     if view.value("remote.storage.enable") == Value::Boolean(true) {
         return Err(TopicConfigError::Conflict {
             reason: "remote.storage.enable: tiered storage is disabled in the broker".into(),
@@ -445,19 +448,37 @@ mod tests {
     }
 
     #[test]
-    fn compaction_is_against_the_policy_and_an_empty_policy_keeps_all() {
-        for policy in ["compact", "delete,compact", "compact, delete"] {
-            let refused = topic(&[("cleanup.policy", policy)]);
-            assert!(
-                matches!(refused, Err(TopicConfigError::Policy { .. })),
-                "{policy}"
+    fn a_topic_is_compacted_or_cut_or_both_or_kept() {
+        for (policy, compacts, deletes) in [
+            ("compact", true, false),
+            ("delete", false, true),
+            ("delete,compact", true, true),
+            ("compact, delete", true, true),
+            ("", false, false),
+        ] {
+            let config = topic(&[(CLEANUP_POLICY, policy)]).expect("as in Kafka 4.3");
+            assert_eq!((config.compacts, config.deletes), (compacts, deletes));
+        }
+        let broker = Config::with([("log.cleanup.policy", "compact")]).expect("sound");
+        let inherited = TopicConfig::new(&broker, &overrides(&[])).expect("sound");
+        assert!(inherited.compacts && !inherited.deletes);
+    }
+
+    #[test]
+    fn keys_are_where_the_producers_put_them() {
+        let owner = |settings: &[_]| topic(settings).map(|config| config.key_owner);
+        assert_eq!(owner(&[]), Ok(Owner::Probe));
+        for (name, function) in [
+            ("murmur2", KeyPartitioner::Murmur2),
+            ("crc32", KeyPartitioner::Crc32),
+            ("fnv1a", KeyPartitioner::Fnv1a),
+        ] {
+            assert_eq!(
+                owner(&[(KEY_PARTITIONER, name)]),
+                Ok(Owner::Known(function))
             );
         }
-        assert!(
-            !topic(&[("cleanup.policy", "")])
-                .expect("as in Kafka 4.3")
-                .deletes
-        );
+        assert!(owner(&[(KEY_PARTITIONER, "java")]).is_err());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::error::{self, Refusal};
 use crate::broker::Broker;
-use crate::tablets::OpenBucket;
+use crate::config::TopicConfig;
+use crate::tablets::{OpenBucket, new_topic};
 
 /// A topic as a client named it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,12 +116,9 @@ pub async fn create(
     partitions: u32,
     configs: StringMap,
 ) -> Result<Arc<Topic>, Refusal> {
-    let mut new = NewTable::log(
-        NewName::Topic(name.to_owned()),
-        raw_schema(false),
-        partitions,
-    );
-    new.kafka_configs = configs;
+    let settings = TopicConfig::new(&broker.config(), &configs);
+    let settings = settings.map_err(|error| Refusal::from(&error))?;
+    let new = new_topic(name, partitions, configs, &settings);
     let table = blocking(broker, move |broker| {
         broker
             .catalog

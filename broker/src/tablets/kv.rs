@@ -17,7 +17,7 @@ use storage::tablet::TableShape;
 use super::RowNumbers;
 
 /// The directory of the index, below that of its log.
-const DIRECTORY: &str = "kv";
+pub(super) const DIRECTORY: &str = "kv";
 /// Tables of older servers do not say how keys are encoded.
 const KEY_FORMAT_DEFAULT: u32 = 1;
 

@@ -1,10 +1,12 @@
 //! The open tablets of this broker: opened at first use, kept in step with the catalog, cared for
 //! in the background.
 
+mod kind;
 mod kv;
 mod opening;
 mod row_numbers;
 mod settings;
+mod topic;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use protocol::ids::{LeaderEpoch, Offset, TableId, TablePartitionId, TabletId};
 use storage::catalog::{Catalog, CatalogView, Table};
 use storage::kv::index::IndexUsage;
 use storage::kv::tablet::{KvResources, KvTablet};
+use storage::kv::topic::{TopicIndex, TopicIndexes};
 use storage::log::{LogContext, LogError, LogThreads};
 use storage::tablet::Tablet;
 use storage::transcode::Transcoder;
@@ -24,6 +27,7 @@ use crate::config::{Config, TopicConfig};
 use kv::kv_table_of;
 use settings::{log_config, shape_of};
 
+pub use kind::{align_all, follow_policy, is_compacted, new_topic};
 pub use kv::{KvTableError, key_columns, key_encoder};
 pub use row_numbers::RowNumbers;
 pub use settings::{is_upserted, overrides_of, settings_of};
@@ -39,6 +43,8 @@ pub struct OpenBucket {
     pub settings: Arc<TopicConfig>,
     /// Its rows by their keys; only of primary-key tables that Fluss clients made.
     pub kv: Option<KvTablet>,
+    /// The newest record of each key; only of compacted topics.
+    pub topic: Option<TopicIndex>,
 }
 
 /// Why a tablet cannot be used.
@@ -82,6 +88,8 @@ pub struct TabletResources {
     pub transcoder: Arc<Transcoder>,
     /// Indexes and threads of primary-key tables.
     pub kv: Arc<KvResources>,
+    /// Indexes of compacted topics, and the threads that they follow their logs on.
+    pub topics: Arc<TopicIndexes>,
     /// Below it lie the logs.
     pub directory: PathBuf,
     /// The epoch of this start.
@@ -192,7 +200,7 @@ impl Tablets {
                     return false;
                 };
                 if settings_changed || !Arc::ptr_eq(table, &bucket.table) {
-                    *bucket = Arc::new(in_step(&self.catalog, &config, bucket, table));
+                    *bucket = Arc::new(self.in_step(&config, bucket, table));
                 }
                 true
             });
@@ -306,40 +314,45 @@ impl Tablets {
             }
         }
     }
+
+    /// Has the indexes that are in use follow their logs. Waits for nothing.
+    pub fn follow_topics(&self) {
+        for bucket in self.open.read().buckets.values() {
+            if let Some(topic) = &bucket.topic {
+                topic.tend();
+            }
+        }
+    }
+
+    /// An open bucket with the settings and schemas of this state of its table.
+    fn in_step(&self, config: &Config, bucket: &OpenBucket, table: &Arc<Table>) -> OpenBucket {
+        let tablet = &bucket.tablet;
+        let settings = Arc::new(settings_of(config, table));
+        let log = tablet.log().log();
+        log.set_config(log_config(config, &settings, table));
+        let shape = shape_of(table, &settings);
+        if let Some(kv) = &bucket.kv {
+            match kv_table_of(table, &shape, &self.catalog) {
+                Ok(altered) => kv.set_table(altered),
+                Err(error) => {
+                    tracing::error!(table = %table.path, %error, "cannot follow a change of a table");
+                }
+            }
+        }
+        tablet.set_shape(shape);
+        OpenBucket {
+            tablet: tablet.clone(),
+            table: Arc::clone(table),
+            settings,
+            kv: bucket.kv.clone(),
+            topic: self.topic_in_step(bucket, table),
+        }
+    }
 }
 
 /// The table of a tablet that exists.
 fn table_of(view: &CatalogView, id: TabletId) -> Option<&Arc<Table>> {
     view.table(id.table).filter(|_| view.has_tablet(id))
-}
-
-/// An open bucket with the settings and schemas of this state of its table.
-fn in_step(
-    catalog: &Arc<Catalog>,
-    config: &Config,
-    bucket: &OpenBucket,
-    table: &Arc<Table>,
-) -> OpenBucket {
-    let tablet = &bucket.tablet;
-    let settings = Arc::new(settings_of(config, table));
-    let log = tablet.log().log();
-    log.set_config(log_config(config, &settings, table));
-    let shape = shape_of(table, &settings);
-    if let Some(kv) = &bucket.kv {
-        match kv_table_of(table, &shape, catalog) {
-            Ok(altered) => kv.set_table(altered),
-            Err(error) => {
-                tracing::error!(table = %table.path, %error, "cannot follow a change of a table");
-            }
-        }
-    }
-    tablet.set_shape(shape);
-    OpenBucket {
-        tablet: tablet.clone(),
-        table: Arc::clone(table),
-        settings,
-        kv: bucket.kv.clone(),
-    }
 }
 
 /// Where the tablets of a table or table partition lie.

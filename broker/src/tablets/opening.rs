@@ -6,12 +6,13 @@ use parking_lot::Mutex;
 use protocol::ids::TabletId;
 use storage::catalog::Table;
 use storage::kv::tablet::KvTablet;
+use storage::kv::topic::TopicIndex;
 use storage::log::LogHandle;
 use storage::tablet::{TableShape, Tablet};
 
 use super::kv::{index_spec, kv_table_of};
 use super::settings::{is_upserted, log_config, shape_of};
-use super::{AT_ONCE, OpenBucket, TabletError, Tablets, in_step, table_of};
+use super::{AT_ONCE, OpenBucket, TabletError, Tablets, table_of};
 
 impl Tablets {
     /// The tablet; opens it when it is not.
@@ -75,11 +76,13 @@ impl Tablets {
         })?;
         let shape = shape_of(table, &settings);
         let kv = self.kv_of(id, table, &shape, &log)?;
+        let topic = self.topic_of(table, &log);
         let bucket = OpenBucket {
             tablet: Tablet::new(log, shape, r.transcoder.clone()),
             table: Arc::clone(table),
             settings,
             kv,
+            topic,
         };
         self.admit(id, &bucket)
     }
@@ -122,7 +125,7 @@ impl Tablets {
             opened.tablet.log().log().abandon();
             return Err(TabletError::Unknown(id));
         };
-        let bucket = in_step(&self.catalog, &self.config.read(), opened, table);
+        let bucket = self.in_step(&self.config.read(), opened, table);
         let bucket = Arc::new(bucket);
         open.buckets.insert(id, Arc::clone(&bucket));
         Ok(bucket)
@@ -162,6 +165,9 @@ impl Tablets {
 fn close(bucket: &OpenBucket) {
     if let Some(kv) = &bucket.kv {
         kv.close();
+    }
+    if let Some(Err(error)) = bucket.topic.as_ref().map(TopicIndex::flush) {
+        tracing::warn!(table = %bucket.table.path, %error, "the next start follows more of a topic's log");
     }
     let log = bucket.tablet.log();
     if let Err(error) = log.close() {

@@ -10,7 +10,7 @@ use storage::log::LogConfig;
 use storage::log::cleaner::CompactionConfig;
 use storage::tablet::{ArrowCodec, Columnar, TableShape};
 
-use crate::config::{Config, RetentionClock, TopicConfig};
+use crate::config::{CLEANUP_POLICY, Config, RetentionClock, TopicConfig};
 
 /// What a table sets itself, under Kafka's names: what was set on the Kafka wire, and what its
 /// Fluss properties say.
@@ -26,7 +26,12 @@ pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
 
 /// The settings of a table under Kafka's names.
 pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
-    let overrides = overrides_of(table);
+    let mut overrides = overrides_of(table);
+    if table.origin != Origin::Kafka {
+        // The broker's policy is one for topics.
+        let policy = overrides.entry(CLEANUP_POLICY.to_owned());
+        policy.or_insert_with(|| "delete".to_owned());
+    }
     let mut settings = TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
         // They were checked when they were set; an older version may have known other ones.
         tracing::warn!(table = %table.path, %error, "settings of a table do not hold, taking the defaults");

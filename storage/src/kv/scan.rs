@@ -48,6 +48,21 @@ pub struct Piece {
     pub more: bool,
 }
 
+/// What a scan goes over.
+pub trait Scanned: Send + Sync {
+    /// The rows as they are now: keys and stored values.
+    ///
+    /// # Errors
+    /// The index fails.
+    fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError>;
+}
+
+impl<I: Index + ?Sized> Scanned for I {
+    fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
+        self.view()
+    }
+}
+
 /// A scan that was begun. Dropping it ends it.
 #[derive(Debug)]
 pub struct Scan {
@@ -66,8 +81,8 @@ impl Scan {
     ///
     /// # Errors
     /// There is no view, or no thread.
-    pub async fn open(
-        index: Arc<dyn Index>,
+    pub async fn open<S: Scanned + ?Sized + 'static>(
+        index: Arc<S>,
         layout: ValueLayout,
         rows_max: u64,
         held: impl Send + 'static,
@@ -106,14 +121,14 @@ impl Scan {
     }
 }
 
-fn serve(
-    index: Arc<dyn Index>,
+fn serve<S: Scanned + ?Sized>(
+    index: Arc<S>,
     layout: ValueLayout,
     rows_max: u64,
     opened: oneshot::Sender<Result<Offset, IndexError>>,
     asked: Receiver<Ask>,
 ) {
-    let view = match index.view() {
+    let view = match index.rows() {
         Ok(view) => view,
         Err(error) => {
             // Nobody waits for it when the client is gone.

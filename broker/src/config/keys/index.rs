@@ -116,4 +116,12 @@ pub(super) static KEYS: &[Key] = &[
          whole even when it is larger.",
     )
     .within(Section::PrimaryKeys),
+    ours(
+        "vltava.topic.index.threads",
+        int_from(1),
+        Some("1"),
+        "Threads that bring the indexes of compacted topics up to their logs. Each may hold one \
+         decompressed batch.",
+    )
+    .within(Section::PrimaryKeys),
 ];

@@ -114,8 +114,8 @@ pub(super) static KEYS: &[Key] = &[
         "log.cleanup.policy",
         CLEANUP_POLICY,
         Some("delete"),
-        "What happens to old records of a topic that does not say: `delete`. `compact` is refused \
-         until there is a cleaner.",
+        "What happens to old records of a topic that does not say: `delete`, `compact` or both. \
+         Tables that Fluss clients made do not follow it.",
     )
     .dynamic()
     .within(Section::Log),

@@ -19,7 +19,10 @@ pub(super) static KEYS: &[Key] = &[
         CLEANUP_POLICY,
         Some("delete"),
         "What happens to old records. `delete` removes segments by age and size; an empty list \
-         keeps them for ever. `compact` is refused until there is a cleaner.",
+         keeps them for ever. With `compact` the newest record of each key stays, and the topic is \
+         a table with `key` as its primary key. To change between the two keeps topic and log, and \
+         makes another table of it on the Fluss wire. Tables that Fluss clients made have no such \
+         policy.",
     )
     .inherits(&["log.cleanup.policy"]),
     topic(
@@ -280,5 +283,14 @@ pub(super) static KEYS: &[Key] = &[
         "For primary-key tables that Fluss clients made: whether a Kafka record writes only the \
          columns that its value has. Else it writes the whole row, and columns that it lacks \
          become null.",
+    ),
+    topic(
+        "vltava.key.partitioner",
+        Kind::Choice(&["probe", "murmur2", "crc32", "fnv1a"]),
+        Some("probe"),
+        "How the producers of a compacted topic choose partitions, which is where a Fluss lookup \
+         finds the value of a key: `murmur2` as Java clients, `crc32` as librdkafka, `fnv1a` as \
+         sarama. With `probe` any may have it, and the newest record of all partitions counts; \
+         Fluss clients cannot write then.",
     ),
 ];

@@ -20,11 +20,11 @@ use storage::catalog::{
 use super::alter_config_values::{Change, Known, Operation, apply};
 use super::describe_configs::{BROKER, TOPIC, check_broker, unsupported};
 use crate::broker::Broker;
-use crate::config::{Config, TopicConfig, keys};
+use crate::config::{CLEANUP_POLICY, Config, TopicConfig, keys};
 use crate::kafka::error::Refusal;
 use crate::kafka::topics::blocking;
 use crate::kafka::wire::Context;
-use crate::tablets::overrides_of;
+use crate::tablets::{align_all, follow_policy, overrides_of};
 
 /// The changes of one topic or broker.
 #[derive(Debug, Clone)]
@@ -204,8 +204,18 @@ fn changes_of_table(
         false => &before,
     };
     let after = apply(base, &resource.changes, &known)?;
-    TopicConfig::new(config, &after).map_err(|error| Refusal::from(&error))?;
+    let settings = TopicConfig::new(config, &after).map_err(|error| Refusal::from(&error))?;
     let mut changes = TableChanges::default();
+    if table.origin == Origin::Kafka {
+        follow_policy(table, &settings, &mut changes);
+    } else if settings.compacts && after.contains_key(CLEANUP_POLICY) {
+        let path = &table.path;
+        let message = format!(
+            "{CLEANUP_POLICY} cannot be compact: this is the table {path} of a Fluss client, which \
+             has a primary key or has none"
+        );
+        return Err(Refusal::new(ResponseError::PolicyViolation, message));
+    }
     for (name, value) in differences(&before, &after) {
         let property = keys::find_topic(&name)
             .and_then(|key| key.fluss)
@@ -260,6 +270,8 @@ async fn alter_broker(
             settings_after(&config, view, scope, node, &resource)
         })?;
         broker.reload_settings();
+        align_all(&broker.catalog, &broker.config());
+        broker.tablets.refresh();
         Ok(())
     })
     .await

@@ -28,7 +28,7 @@ use crate::kafka::topics::TopicRef;
 use crate::kafka::upserts::Ticket;
 use crate::kafka::wire::Context;
 use crate::memory::{Unpacked, Unpacking};
-use crate::tablets::OpenBucket;
+use crate::tablets::{OpenBucket, is_compacted};
 
 /// Batches above this size that are compressed are validated off the connection threads.
 const INLINE_BYTES_MAX: usize = 32 << 10;
@@ -197,7 +197,10 @@ async fn queue(
         record_errors: Vec::new(),
     })?;
     let settings = &bucket.settings;
-    let config = validate_config(settings, shape.latest, data.index, context);
+    let config = ValidateConfig {
+        key_required: is_compacted(&bucket.table),
+        ..validate_config(settings, shape.latest, data.index, context)
+    };
     if bucket.kv.is_some() {
         let partial = settings.partial_update;
         let ticket = upsert::queue(context, &topic, records, config, partial, acks).await?;

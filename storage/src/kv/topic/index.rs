@@ -1,7 +1,7 @@
 //! The index of one bucket, which follows the bucket's log.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use super::entry::FORM;
 use super::error::TopicIndexError;
 use super::frames::FrameReader;
-use crate::kv::index::rocks::{OpenError, RocksIndex, RocksShared, RocksSpec};
-use crate::kv::index::{FoundRows, Index, IndexError, IndexState, IndexView, Rebuild, epoch_below};
+use crate::kv::index::{
+    FoundRows, Index, IndexError, IndexSpec, IndexState, IndexStore, OpenedIndex, Rebuild,
+    epoch_below,
+};
 use crate::log::{LogHandle, ReadRange};
 use crate::threads::Workers;
 
@@ -24,7 +26,7 @@ const COMMIT_BYTES: usize = 4 << 20;
 
 /// What all indexes of topics share.
 pub struct TopicIndexes {
-    rocks: Arc<RocksShared>,
+    store: Arc<dyn IndexStore>,
     /// Indexes that follow their logs at the same time. Each may hold one decompressed batch.
     workers: Workers,
 }
@@ -34,11 +36,26 @@ impl TopicIndexes {
     ///
     /// # Errors
     /// The system has no thread.
-    pub fn start(rocks: Arc<RocksShared>, threads: usize) -> std::io::Result<Arc<TopicIndexes>> {
+    pub fn start(store: Arc<dyn IndexStore>, threads: usize) -> std::io::Result<Arc<TopicIndexes>> {
         Ok(Arc::new(TopicIndexes {
-            rocks,
+            store,
             workers: Workers::start("topic-index", threads)?,
         }))
+    }
+}
+
+impl TopicIndexes {
+    /// Removes the index in a directory, which is not open.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn discard(&self, directory: &Path) -> Result<(), IndexError> {
+        self.store.discard(&IndexSpec {
+            directory: directory.to_path_buf(),
+            identity: [0; 16],
+            counts_rows: false,
+            prefix: Vec::new(),
+        })
     }
 }
 
@@ -55,12 +72,12 @@ pub struct TopicIndexSpec {
 }
 
 impl TopicIndexSpec {
-    fn rocks(&self, tablet: TabletId) -> RocksSpec {
+    fn index(&self, tablet: TabletId) -> IndexSpec {
         let mut identity = [0; 16];
         identity[..8].copy_from_slice(&self.table.value().to_le_bytes());
         identity[8..12].copy_from_slice(&tablet.bucket.value().to_le_bytes());
         identity[12..].copy_from_slice(&FORM);
-        RocksSpec {
+        IndexSpec {
             directory: self.directory.clone(),
             identity,
             counts_rows: false,
@@ -79,7 +96,7 @@ struct Inner {
     log: LogHandle,
     spec: TopicIndexSpec,
     shared: Arc<TopicIndexes>,
-    open: RwLock<Option<Arc<RocksIndex>>>,
+    open: RwLock<Option<Arc<dyn Index>>>,
     /// Damage was found: it is made again before it is opened.
     damaged: AtomicBool,
     /// Held by the one who writes to the index.
@@ -193,15 +210,9 @@ impl TopicIndex {
             .map_err(|error| self.inner.failed(error))
     }
 
-    /// Runs `read` with the rows of this moment. Waits for the disk.
-    pub(super) fn with_view<T>(
-        &self,
-        read: impl FnOnce(&dyn IndexView) -> Result<T, IndexError>,
-    ) -> Result<T, TopicIndexError> {
-        let index = self.inner.opened()?;
-        let view = index.view();
-        view.and_then(|view| read(view.as_ref()))
-            .map_err(|error| self.inner.failed(error))
+    /// The index, which was followed.
+    pub(super) fn opened(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
+        self.inner.opened()
     }
 
     /// Removes entries for which `is_gone` says so. Waits for the disk.
@@ -244,7 +255,7 @@ impl Inner {
         w.last_stable.min(w.high_watermark)
     }
 
-    fn opened(&self) -> Result<Arc<RocksIndex>, TopicIndexError> {
+    fn opened(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
         self.open.read().clone().ok_or(TopicIndexError::Closed)
     }
 
@@ -299,7 +310,7 @@ impl Inner {
             self.applied(applied);
             return Ok(false);
         }
-        let applied = self.apply_some(&index, applied, end)?;
+        let applied = self.apply_some(index.as_ref(), applied, end)?;
         self.applied(applied);
         Ok(applied < end)
     }
@@ -313,40 +324,26 @@ impl Inner {
     }
 
     /// The index, in the hands of the one who writes to it.
-    fn open_index(&self) -> Result<Arc<RocksIndex>, TopicIndexError> {
+    fn open_index(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
         if let Some(index) = &*self.open.read() {
             return Ok(Arc::clone(index));
         }
         let log = self.log.log();
-        let spec = self.spec.rocks(log.id());
-        let rocks = &self.shared.rocks;
-        let opened = if self.damaged.load(Ordering::Acquire) {
-            Err(Rebuild::Corrupt("a read has told".to_owned()).into())
-        } else {
-            RocksIndex::open(&spec, rocks, log)
-        };
-        let index = match opened {
-            Ok(index) => index,
-            Err(OpenError::Index(error)) => return Err(error.into()),
-            Err(OpenError::Rebuild(reason)) => {
-                if reason != Rebuild::Absent {
-                    tracing::info!(tablet = %log.id(), %reason, "the index of a topic is made again");
-                    metrics::counter!("vltava_topic_index_rebuilds_total").increment(1);
-                }
-                let start = log.watermarks().log_start;
-                let index =
-                    RocksIndex::create(&spec, rocks, start).map_err(|error| match error {
-                        OpenError::Index(error) => TopicIndexError::Index(error),
-                        OpenError::Rebuild(reason) => {
-                            TopicIndexError::Index(IndexError::Failed(reason.to_string()))
-                        }
-                    })?;
-                index.start().commit(self.state_at(start))?;
-                self.damaged.store(false, Ordering::Release);
-                index
+        let spec = self.spec.index(log.id());
+        let store = &self.shared.store;
+        if self.damaged.load(Ordering::Acquire) {
+            store.discard(&spec)?;
+        }
+        let OpenedIndex { index, rebuild } = store.open(&spec, log)?;
+        self.damaged.store(false, Ordering::Release);
+        if let Some(reason) = rebuild {
+            if reason != Rebuild::Absent {
+                tracing::info!(tablet = %log.id(), %reason, "the index of a topic is made again");
+                metrics::counter!("vltava_topic_index_rebuilds_total").increment(1);
             }
-        };
-        let index = Arc::new(index);
+            let start = index.state().applied;
+            index.start().commit(self.state_at(start))?;
+        }
         *self.open.write() = Some(Arc::clone(&index));
         Ok(index)
     }
@@ -363,7 +360,7 @@ impl Inner {
     /// that the highest one of a key stays.
     fn apply_some(
         &self,
-        index: &RocksIndex,
+        index: &dyn Index,
         applied: Offset,
         end: Offset,
     ) -> Result<Offset, TopicIndexError> {

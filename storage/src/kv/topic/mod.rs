@@ -19,12 +19,14 @@ mod entry;
 mod error;
 mod frames;
 mod index;
+mod rows;
 mod table;
 
 pub use error::TopicIndexError;
 pub use frames::FrameError;
 pub use index::{TopicIndex, TopicIndexSpec, TopicIndexes};
-pub use table::{Owner, RowsPage, TopicTable};
+pub use rows::TopicRows;
+pub use table::{Owner, TopicTable};
 
 #[cfg(test)]
 mod tests;

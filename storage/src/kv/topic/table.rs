@@ -22,12 +22,9 @@ use protocol::kafka::partitioner::KeyPartitioner;
 use super::entry::Entry;
 use super::error::TopicIndexError;
 use super::index::TopicIndex;
+use super::rows::{Candidates, TopicRows};
 use crate::kv::index::FoundRows;
-
-/// Rows that are looked for in the other buckets together.
-const ROWS_PROBED: usize = 256;
-/// Bytes of rows after which the other buckets are asked.
-const BYTES_PROBED: usize = 1 << 20;
+use crate::kv::scan::Scanned;
 
 /// Which bucket has the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +40,6 @@ pub enum Owner {
 pub struct TopicTable {
     buckets: Vec<TopicIndex>,
     owner: Owner,
-}
-
-/// Some rows of a bucket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RowsPage {
-    /// Schema ids and rows, in the order of their keys.
-    pub values: Vec<Bytes>,
-    /// The key behind which the next page begins; none when there are no more rows.
-    pub after: Option<Vec<u8>>,
 }
 
 impl TopicTable {
@@ -71,24 +59,50 @@ impl TopicTable {
         blocking(move || table.lookup_now(&keys)).await
     }
 
-    /// Rows of a bucket that are the values of their keys, behind key `after`: at most `rows_max`,
-    /// and no more once they have `bytes_max` bytes. The first page considers everything that
-    /// readers saw when it was asked for.
+    /// The first rows of a bucket by their keys: at most `rows_max`, and no more once they have
+    /// `bytes_max` bytes.
     ///
     /// # Errors
     /// An index does not answer; a later try may.
-    pub async fn rows(
+    pub async fn first_rows(
         &self,
         bucket: usize,
-        after: Option<Vec<u8>>,
         rows_max: usize,
         bytes_max: usize,
-    ) -> Result<RowsPage, TopicIndexError> {
-        if after.is_none() {
-            self.follow_all().await?;
-        }
-        let table = self.clone();
-        blocking(move || table.rows_now(bucket, after, rows_max, bytes_max)).await
+    ) -> Result<Vec<Bytes>, TopicIndexError> {
+        let rows = self.rows(bucket).await?;
+        blocking(move || {
+            let (mut values, mut bytes) = (Vec::new(), 0);
+            if rows_max == 0 {
+                return Ok(values);
+            }
+            let mut take = |_: &[u8], value: &[u8]| {
+                bytes += value.len();
+                values.push(Bytes::copy_from_slice(value));
+                match values.len() < rows_max && bytes < bytes_max {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            };
+            rows.rows()?.scan(None, &mut take)?;
+            Ok(values)
+        })
+        .await
+    }
+
+    /// The rows of a bucket, to be scanned. Everything that readers saw when this was called is
+    /// considered.
+    ///
+    /// # Errors
+    /// An index does not answer; a later try may.
+    pub async fn rows(&self, bucket: usize) -> Result<TopicRows, TopicIndexError> {
+        self.follow_all().await?;
+        let own = self.buckets.get(bucket).ok_or(TopicIndexError::Closed)?;
+        Ok(TopicRows {
+            index: own.opened()?,
+            table: self.clone(),
+            bucket,
+        })
     }
 
     /// The one bucket that has a key; none when any may.
@@ -155,76 +169,17 @@ impl TopicTable {
         Ok(values)
     }
 
-    fn rows_now(
-        &self,
-        bucket: usize,
-        after: Option<Vec<u8>>,
-        rows_max: usize,
-        bytes_max: usize,
-    ) -> Result<RowsPage, TopicIndexError> {
-        let mut page = RowsPage {
-            values: Vec::new(),
-            after,
-        };
-        let mut bytes = 0;
-        while page.values.len() < rows_max && bytes < bytes_max {
-            let wanted = (rows_max - page.values.len()).min(ROWS_PROBED);
-            let some = self.candidates(bucket, page.after.as_deref(), wanted)?;
-            let shown = self.shown(bucket, &some)?;
-            let is_last = some.len() < wanted && !some.is_cut;
-            page.after = some.last_key().map(<[u8]>::to_vec).or(page.after);
-            for (entry, shown) in some.entries()?.zip(shown) {
-                if let (Some(value), true) = (entry.value, shown) {
-                    bytes += value.len();
-                    page.values.push(Bytes::copy_from_slice(value));
-                }
-            }
-            if is_last {
-                page.after = None;
-                break;
-            }
-        }
-        Ok(page)
-    }
-
-    /// The next entries of a bucket that are values.
-    fn candidates(
-        &self,
-        bucket: usize,
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Result<Candidates, TopicIndexError> {
-        let index = self.buckets.get(bucket).ok_or(TopicIndexError::Closed)?;
-        let log_start = log_start(index);
-        let mut some = Candidates::default();
-        let mut damaged = false;
-        index.with_view(|view| {
-            view.scan(after, &mut |key, entry| {
-                match live(Some(entry), log_start) {
-                    Ok(Some(entry)) if entry.value.is_some() => {}
-                    Ok(_) => return ControlFlow::Continue(()),
-                    Err(_) => {
-                        damaged = true;
-                        return ControlFlow::Break(());
-                    }
-                }
-                some.push(key, entry);
-                some.is_cut = some.bytes.len() >= BYTES_PROBED;
-                if some.len() == count || some.is_cut {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })
-        })?;
-        if damaged {
-            return Err(TopicIndexError::Entry);
-        }
-        Ok(some)
+    /// The index of a bucket.
+    pub(super) fn index_of(&self, bucket: usize) -> Option<&TopicIndex> {
+        self.buckets.get(bucket)
     }
 
     /// Which of a bucket's entries are the values of their keys.
-    fn shown(&self, bucket: usize, some: &Candidates) -> Result<Vec<bool>, TopicIndexError> {
+    pub(super) fn shown(
+        &self,
+        bucket: usize,
+        some: &Candidates,
+    ) -> Result<Vec<bool>, TopicIndexError> {
         let keys: Vec<&[u8]> = some.keys().collect();
         let mut shown: Vec<bool> = keys
             .iter()
@@ -262,7 +217,10 @@ impl TopicTable {
 }
 
 /// An entry whose record is still in the log, or was cleaned as a tombstone.
-fn live(entry: Option<&[u8]>, log_start: Offset) -> Result<Option<Entry<'_>>, TopicIndexError> {
+pub(super) fn live(
+    entry: Option<&[u8]>,
+    log_start: Offset,
+) -> Result<Option<Entry<'_>>, TopicIndexError> {
     let Some(bytes) = entry else {
         return Ok(None);
     };
@@ -270,51 +228,8 @@ fn live(entry: Option<&[u8]>, log_start: Offset) -> Result<Option<Entry<'_>>, To
     Ok((entry.offset >= log_start).then_some(entry))
 }
 
-fn log_start(index: &TopicIndex) -> Offset {
+pub(super) fn log_start(index: &TopicIndex) -> Offset {
     index.log().log().watermarks().log_start
-}
-
-/// Keys and entries in one piece of memory.
-#[derive(Debug, Default)]
-struct Candidates {
-    bytes: Vec<u8>,
-    /// Where each key begins, its entry begins, and its entry ends.
-    places: Vec<(usize, usize, usize)>,
-    /// There may be more, though they are fewer than asked for.
-    is_cut: bool,
-}
-
-impl Candidates {
-    fn push(&mut self, key: &[u8], entry: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(entry);
-        self.places.push((start, middle, self.bytes.len()));
-    }
-
-    fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        let places = self.places.iter();
-        places.map(|(start, middle, _)| &self.bytes[*start..*middle])
-    }
-
-    fn last_key(&self) -> Option<&[u8]> {
-        self.keys().last()
-    }
-
-    fn entry(&self, place: usize) -> Result<Entry<'_>, TopicIndexError> {
-        let (_, middle, end) = self.places[place];
-        Entry::read(&self.bytes[middle..end]).ok_or(TopicIndexError::Entry)
-    }
-
-    fn entries(&self) -> Result<impl Iterator<Item = Entry<'_>>, TopicIndexError> {
-        let all: Result<Vec<_>, _> = (0..self.len()).map(|place| self.entry(place)).collect();
-        Ok(all?.into_iter())
-    }
 }
 
 /// Runs what waits for the disk where it may.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::fluss::value::{ValueLayout, read_value_batch};
 use protocol::ids::{BucketId, LeaderEpoch, Offset, SchemaId, TableId, TabletId};
 use protocol::kafka::builder::{BatchBuilder, BatchOptions};
 use protocol::kafka::record::Header;
@@ -20,6 +21,7 @@ use crate::buffers::BufferPool;
 use crate::clock::CommitClock;
 use crate::env::simulated::Simulation;
 use crate::kv::index::rocks::{RocksConfig, RocksShared};
+use crate::kv::scan::Scan;
 use crate::log::{
     Append, FlushMode, LogConfig, LogContext, LogHandle, LogThreads, OpenFiles, Until,
 };
@@ -133,17 +135,25 @@ impl World {
         found[0].as_ref().map(|value| row(value).1)
     }
 
-    /// Keys and values of all rows of a bucket, read in small pages.
+    /// Keys and values of all rows of a bucket, read in small pieces.
     async fn rows(&self, owner: Owner, bucket: usize) -> Vec<(String, String)> {
-        let table = self.table(owner);
+        let rows = Arc::new(self.table(owner).rows(bucket).await.unwrap());
+        let scan = Scan::open(rows, ValueLayout::Plain, u64::MAX, ())
+            .await
+            .unwrap();
         let mut rows = Vec::new();
-        let mut after = None;
         loop {
-            let page = table.rows(bucket, after, 3, 1 << 20).await.unwrap();
-            rows.extend(page.values.iter().map(|value| row(value)));
-            match page.after {
-                Some(key) => after = Some(key),
-                None => return rows,
+            let piece = scan.next(200).await.unwrap();
+            if let Some(records) = &piece.records {
+                let values = read_value_batch(records).unwrap();
+                rows.extend(values.iter().map(|value| {
+                    let mut plain = Vec::new();
+                    value.write(&mut plain);
+                    row(&plain)
+                }));
+            }
+            if !piece.more {
+                return rows;
             }
         }
     }

@@ -84,7 +84,7 @@ async fn a_known_function_asks_one_bucket_only() {
 }
 
 #[tokio::test]
-async fn many_rows_come_in_pages_of_the_asked_size() {
+async fn many_rows_are_limited_by_count_and_size() {
     let world = World::new(2);
     for number in 0..1000 {
         let key = format!("k{number:04}");
@@ -95,11 +95,12 @@ async fn many_rows_come_in_pages_of_the_asked_size() {
         }
     }
     let table = world.table(Owner::Probe);
-    let first = table.rows(0, None, 10, 1 << 20).await.unwrap();
-    assert_eq!(first.values.len(), 10);
-    let all = table.rows(0, None, usize::MAX, usize::MAX).await.unwrap();
-    assert_eq!((all.values.len(), all.after), (500, None));
-    let few = table.rows(0, None, usize::MAX, 1).await.unwrap();
-    assert!(!few.values.is_empty() && few.after.is_some());
+    let first = table.first_rows(0, 10, 1 << 20).await.unwrap();
+    let keys: Vec<_> = first.iter().map(|value| row(value).0).collect();
+    assert_eq!((keys.len(), keys[0].as_str()), (10, "k0001"));
+    let all = table.first_rows(0, usize::MAX, usize::MAX).await.unwrap();
+    assert_eq!(all.len(), 500);
+    assert_eq!(table.first_rows(0, usize::MAX, 1).await.unwrap().len(), 1);
+    assert!(table.first_rows(0, 0, 1).await.unwrap().is_empty());
     assert_eq!(world.rows(Owner::Probe, 1).await.len(), 500);
 }
