@@ -20,12 +20,14 @@ mod error;
 mod frames;
 mod index;
 mod rows;
+mod successors;
 mod table;
 
 pub use error::TopicIndexError;
 pub use frames::FrameError;
 pub use index::{TopicIndex, TopicIndexSpec, TopicIndexes};
 pub use rows::TopicRows;
+pub use successors::TopicSuccessors;
 pub use table::{Owner, TopicTable};
 
 #[cfg(test)]

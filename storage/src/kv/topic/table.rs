@@ -23,6 +23,7 @@ use super::entry::Entry;
 use super::error::TopicIndexError;
 use super::index::TopicIndex;
 use super::rows::{Candidates, TopicRows};
+use super::successors::TopicSuccessors;
 use crate::kv::index::FoundRows;
 use crate::kv::scan::Scanned;
 
@@ -103,6 +104,20 @@ impl TopicTable {
             table: self.clone(),
             bucket,
         })
+    }
+
+    /// What the cleaner asks about a bucket.
+    pub fn successors(&self, bucket: usize) -> Option<TopicSuccessors> {
+        let own = self.buckets.get(bucket)?.clone();
+        let others = match self.owner {
+            Owner::Known(_) => Vec::new(),
+            Owner::Probe => {
+                let others = self.buckets.iter().enumerate();
+                let others = others.filter(|(other, _)| *other != bucket);
+                others.map(|(_, index)| index.clone()).collect()
+            }
+        };
+        Some(TopicSuccessors::new(own, others))
     }
 
     /// The one bucket that has a key; none when any may.

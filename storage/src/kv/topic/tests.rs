@@ -3,6 +3,7 @@
 mod follow;
 mod model;
 mod probe;
+mod successors;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -138,9 +139,10 @@ impl World {
     /// Keys and values of all rows of a bucket, read in small pieces.
     async fn rows(&self, owner: Owner, bucket: usize) -> Vec<(String, String)> {
         let rows = Arc::new(self.table(owner).rows(bucket).await.unwrap());
-        let scan = Scan::open(rows, ValueLayout::Plain, u64::MAX, ())
-            .await
-            .unwrap();
+        // The index is open until the scan's thread let go of it.
+        let (held, mut let_go) = tokio::sync::mpsc::channel::<()>(1);
+        let scan = Scan::open(rows, ValueLayout::Plain, u64::MAX, held);
+        let scan = scan.await.unwrap();
         let mut rows = Vec::new();
         loop {
             let piece = scan.next(200).await.unwrap();
@@ -153,6 +155,8 @@ impl World {
                 }));
             }
             if !piece.more {
+                drop(scan);
+                assert_eq!(let_go.recv().await, None);
                 return rows;
             }
         }
