@@ -10,6 +10,7 @@ use storage::kv::tablet::KvTablet;
 
 use super::error::Failure;
 use super::resolve;
+use super::topic::TopicKeys;
 use super::wire::Context;
 use crate::tablets::OpenBucket;
 
@@ -22,19 +23,28 @@ pub struct Asked {
     pub routing_bucket_count: Option<i32>,
 }
 
+/// What has the rows of a bucket.
+pub enum Keys {
+    /// An index that is written through: a Fluss client made the table.
+    Table(KvTablet),
+    /// An index that follows what Kafka producers write.
+    Topic(TopicKeys),
+}
+
 /// The keys of a bucket; opens it when it is not open.
-pub async fn bucket(
-    context: &Context,
-    asked: Asked,
-) -> Result<(Arc<OpenBucket>, KvTablet), Failure> {
+pub async fn bucket(context: &Context, asked: Asked) -> Result<(Arc<OpenBucket>, Keys), Failure> {
     let bucket = resolve::bucket(context.broker(), asked.id).await?;
-    let Some(kv) = bucket.kv.clone() else {
+    if bucket.kv.is_none() && bucket.topic.is_none() {
         let text = format!("table {} has no primary key", bucket.table.path);
         return Err(Failure::new(ErrorCode::NonPrimaryKeyTable, text));
-    };
+    }
     check_routing(context, &bucket.table, asked)?;
     check_client(context.version, &bucket.table)?;
-    Ok((bucket, kv))
+    let keys = match bucket.kv.clone() {
+        Some(kv) => Keys::Table(kv),
+        None => Keys::Topic(TopicKeys::open(context.broker(), Arc::clone(&bucket)).await?),
+    };
+    Ok((bucket, keys))
 }
 
 /// A client that hashed over another number of buckets asks the wrong one for its keys.

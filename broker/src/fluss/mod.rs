@@ -13,6 +13,7 @@ pub mod login;
 pub mod refusals;
 pub mod resolve;
 pub mod scanners;
+pub mod topic;
 pub mod wire;
 
 pub use wire::FlussWire;

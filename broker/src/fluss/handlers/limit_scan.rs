@@ -12,7 +12,7 @@ use storage::tablet::FlussRead;
 use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
-use crate::fluss::keyed::{self, Asked};
+use crate::fluss::keyed::{self, Asked, Keys};
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::{Context, Records};
@@ -62,9 +62,9 @@ struct Found {
 
 async fn scan(context: &Context, asked: Asked, limit: i32) -> Result<Found, Failure> {
     let bucket = resolve::bucket(context.broker(), asked.id).await?;
-    match &bucket.kv {
-        None => last_of_log(context, &bucket, limit).await,
-        Some(_) => first_by_key(context, asked, limit).await,
+    match bucket.kv.is_some() || bucket.topic.is_some() {
+        false => last_of_log(context, &bucket, limit).await,
+        true => first_by_key(context, asked, limit).await,
     }
 }
 
@@ -104,8 +104,13 @@ async fn first_by_key(context: &Context, asked: Asked, limit: i32) -> Result<Fou
     let (_, kv) = keyed::bucket(context, asked).await?;
     let grant = memory(context).await?;
     let limit = usize::try_from(limit).unwrap_or(0);
-    let rows = kv.first_rows(limit, grant.bytes()).await;
-    let rows = rows.map_err(|error| Failure::from(&error))?;
+    let rows = match kv {
+        Keys::Table(kv) => {
+            let rows = kv.first_rows(limit, grant.bytes()).await;
+            rows.map_err(|error| Failure::from(&error))?
+        }
+        Keys::Topic(topic) => topic.first_rows(limit, grant.bytes()).await?,
+    };
     let mut batch = ValueBatchBuilder::new();
     for row in rows {
         batch.append(&row);

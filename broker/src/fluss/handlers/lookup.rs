@@ -16,11 +16,10 @@ use protocol::fluss::messages::{
     PrefixLookupRequest, PrefixLookupResponse,
 };
 use protocol::ids::TabletId;
-use storage::kv::tablet::KvTablet;
 use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
-use crate::fluss::keyed::{self, Asked};
+use crate::fluss::keyed::{self, Asked, Keys};
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::wire::{Context, Records};
@@ -104,8 +103,12 @@ async fn look_up(
         let (open, kv) = keyed::bucket(context, asked).await?;
         let mut found = values_of(&kv, &bucket.keys, bytes_max).await?;
         if let Some(insert) = insert {
+            let kv = match &kv {
+                Keys::Table(kv) => kv,
+                Keys::Topic(topic) => return Err(topic.no_insert()),
+            };
             insert
-                .missing(context, &open, &kv, &bucket.keys, &mut found)
+                .missing(context, &open, kv, &bucket.keys, &mut found)
                 .await?;
         }
         Ok(found)
@@ -116,7 +119,7 @@ async fn look_up(
 
 /// The values of keys in their order.
 async fn values_of(
-    kv: &KvTablet,
+    kv: &Keys,
     keys: &[Bytes],
     bytes_max: usize,
 ) -> Result<Vec<Option<Bytes>>, Failure> {
@@ -127,8 +130,13 @@ async fn values_of(
         let usual = (bytes / found.len().max(1)).max(1);
         let fit = (bytes_max - bytes) / usual;
         let (now, later) = rest.split_at(rest.len().min(fit.clamp(1, KEYS_AT_ONCE)));
-        let values = kv.lookup(now.to_vec()).await;
-        let values = values.map_err(|error| Failure::from(&error))?;
+        let values = match kv {
+            Keys::Table(kv) => {
+                let values = kv.lookup(now.to_vec()).await;
+                values.map_err(|error| Failure::from(&error))?
+            }
+            Keys::Topic(topic) => topic.lookup(now).await?,
+        };
         bytes += values.iter().flatten().map(Bytes::len).sum::<usize>();
         missing += values.iter().filter(|value| value.is_none()).count() as u64;
         if bytes > bytes_max {
@@ -223,7 +231,11 @@ async fn rows_of(
     bucket: PbPrefixLookupReqForBucket,
     bytes_max: usize,
 ) -> Result<Vec<Vec<Bytes>>, Failure> {
-    let (_, kv) = keyed::bucket(context, asked).await?;
+    let (_, keys) = keyed::bucket(context, asked).await?;
+    let kv = match keys {
+        Keys::Table(kv) => kv,
+        Keys::Topic(topic) => return Err(topic.no_prefix()),
+    };
     let prefixes = bucket.keys.len() as u64;
     let rows = kv.prefix_lookup(bucket.keys, bytes_max).await;
     let rows = rows.map_err(|error| Failure::from(&error))?;

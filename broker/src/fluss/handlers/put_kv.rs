@@ -17,9 +17,10 @@ use storage::log::{Appended, Until};
 use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
-use crate::fluss::keyed::{self, Asked};
+use crate::fluss::keyed::{self, Asked, Keys};
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
+use crate::fluss::topic::TopicPut;
 use crate::fluss::wire::Context;
 
 /// Batches above this size are checked off the connection threads: below it, handing them over
@@ -37,7 +38,26 @@ pub struct Queued {
 
 struct Bucket {
     asked: Asked,
-    outcome: Result<PutTicket, Failure>,
+    outcome: Result<Pending, Failure>,
+}
+
+/// A batch that is queued.
+enum Pending {
+    Table(PutTicket),
+    Topic(TopicPut),
+}
+
+impl Pending {
+    /// The end of the bucket's log behind what the batch became.
+    async fn written(self, deadline: Instant) -> Result<i64, Failure> {
+        match self {
+            Pending::Table(ticket) => {
+                let appended = written(ticket, deadline).await?;
+                Ok(appended.last_offset.next().value())
+            }
+            Pending::Topic(put) => put.written(deadline).await,
+        }
+    }
 }
 
 /// Checks and queues all batches of a request.
@@ -88,8 +108,8 @@ async fn queue(
     targets: &[i32],
     mode: MergeMode,
     until: Until,
-) -> Result<PutTicket, Failure> {
-    let (bucket, kv) = keyed::bucket(context, asked).await?;
+) -> Result<Pending, Failure> {
+    let (bucket, keys) = keyed::bucket(context, asked).await?;
     if until == Until::Durable && bucket.settings.insync_replicas_min > 1 {
         let text = format!(
             "table {} wants more replicas in sync than there are",
@@ -97,10 +117,18 @@ async fn queue(
         );
         return Err(Failure::new(ErrorCode::NotEnoughReplicas, text));
     }
+    let kv = match keys {
+        Keys::Table(kv) => kv,
+        Keys::Topic(topic) => {
+            let put = topic.put(context.broker(), records, targets, until).await?;
+            metrics::counter!("vltava_kv_put_records_total").increment(put.len() as u64);
+            return Ok(Pending::Topic(put));
+        }
+    };
     let put = checked(&kv, records, targets, mode).await;
     let put = put.map_err(|error| Failure::from(&error))?;
     metrics::counter!("vltava_kv_put_records_total").increment(put.len() as u64);
-    Ok(kv.put(put, until))
+    Ok(Pending::Table(kv.put(put, until)))
 }
 
 /// Checks a batch; a large one where it holds up nobody else.
@@ -132,12 +160,12 @@ impl Queued {
                 ..PbPutKvRespForBucket::default()
             };
             let put = match outcome {
-                Ok(ticket) => written(ticket, self.deadline).await,
+                Ok(pending) => pending.written(self.deadline).await,
                 Err(failure) => Err(failure),
             };
             buckets_resp.push(match put {
-                Ok(appended) => PbPutKvRespForBucket {
-                    log_end_offset: Some(appended.last_offset.next().value()),
+                Ok(end) => PbPutKvRespForBucket {
+                    log_end_offset: Some(end),
                     ..answer
                 },
                 Err(failure) => {

@@ -12,7 +12,7 @@ use storage::kv::scan::{Piece, Scan};
 use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
-use crate::fluss::keyed::{self, Asked};
+use crate::fluss::keyed::{self, Asked, Keys};
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::scanners::Turn;
@@ -140,11 +140,16 @@ async fn open(
     let (_, kv) = keyed::bucket(context, asked).await?;
     let scanners = &context.shared.scanners;
     let slot = scanners.slot(asked.id)?;
-    let index = kv.index().await.map_err(|error| Failure::from(&error))?;
     let rows_max = bucket.limit.and_then(|limit| u64::try_from(limit).ok());
     let rows_max = rows_max.filter(|limit| *limit > 0).unwrap_or(u64::MAX);
-    let scan = Scan::open(index, kv.table().layout(), rows_max, slot).await;
-    let scan = scan.map_err(|error| Failure::from(&error))?;
+    let scan = match kv {
+        Keys::Table(kv) => {
+            let index = kv.index().await.map_err(|error| Failure::from(&error))?;
+            let scan = Scan::open(index, kv.table().layout(), rows_max, slot).await;
+            scan.map_err(|error| Failure::from(&error))?
+        }
+        Keys::Topic(topic) => topic.scan(rows_max, slot).await?,
+    };
     let log_offset = Some(scan.offset().value());
     let turn = Turn {
         tablet: asked.id,

@@ -41,10 +41,11 @@ pub async fn handle(
 
 async fn row_count(context: &Context, id: TabletId) -> Result<i64, Failure> {
     let bucket = resolve::bucket(context.broker(), id).await?;
-    let Some(kv) = &bucket.kv else {
-        return Ok(bucket.tablet.row_count());
+    let counted = match (&bucket.kv, &bucket.topic) {
+        (None, None) => return Ok(bucket.tablet.row_count()),
+        (None, Some(_)) => Ok(None),
+        (Some(kv), _) => kv.row_count().await,
     };
-    let counted = kv.row_count().await;
     counted
         .map_err(|error| Failure::from(&error))?
         .ok_or_else(|| {

@@ -22,6 +22,7 @@ mod index;
 mod rows;
 mod successors;
 mod table;
+mod upserts;
 
 pub use error::TopicIndexError;
 pub use frames::FrameError;
@@ -29,6 +30,7 @@ pub use index::{TopicIndex, TopicIndexSpec, TopicIndexes};
 pub use rows::TopicRows;
 pub use successors::TopicSuccessors;
 pub use table::{Owner, TopicTable};
+pub use upserts::{InvalidUpsert, UpsertSpec, kafka_batches, raw_key};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::values_of;
 use crate::fluss::error::Failure;
 use crate::fluss::handlers::put_kv;
+use crate::fluss::keyed::Keys;
 use crate::fluss::wire::Context;
 use crate::tablets::OpenBucket;
 
@@ -67,7 +68,7 @@ impl Insert {
         let bytes_max = context.broker().config().fetch().answer_bytes_max;
         for (at, value) in missing
             .into_iter()
-            .zip(values_of(kv, &keys, bytes_max).await?)
+            .zip(values_of(&Keys::Table(kv.clone()), &keys, bytes_max).await?)
         {
             found[at] = value;
         }

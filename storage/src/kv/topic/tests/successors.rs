@@ -41,7 +41,10 @@ async fn what_the_cleaner_was_told_is_on_disk() {
     world.reopen_index(0, 1);
     let index = &world.buckets[0];
     assert!(index.log().log().watermarks().log_end == end);
-    world.simulation.disk.fail_reads(index.log().log().segments()[0].path(), true);
+    world
+        .simulation
+        .disk
+        .fail_reads(index.log().log().segments()[0].path(), true);
     // The log is not read for it.
     assert_eq!(index.follow_now().unwrap(), end);
     assert_eq!(world.value(Owner::Probe, "a").await, None);
