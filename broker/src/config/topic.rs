@@ -143,16 +143,6 @@ pub enum TopicConfigError {
         /// Which, and why.
         reason: String,
     },
-    /// The value is sound and this broker does not take it (Kafka: POLICY_VIOLATION).
-    #[error("{name}={value} is not supported: {reason}")]
-    Policy {
-        /// The setting.
-        name: String,
-        /// What was given.
-        value: String,
-        /// Why it is refused.
-        reason: &'static str,
-    },
 }
 
 impl TopicConfig {

@@ -125,13 +125,7 @@ impl Refusal {
 
 impl From<&TopicConfigError> for Refusal {
     fn from(error: &TopicConfigError) -> Refusal {
-        let code = match error {
-            TopicConfigError::Unknown { .. }
-            | TopicConfigError::Value { .. }
-            | TopicConfigError::Conflict { .. } => ResponseError::InvalidConfig,
-            TopicConfigError::Policy { .. } => ResponseError::PolicyViolation,
-        };
-        Refusal::new(code, error.to_string())
+        Refusal::new(ResponseError::InvalidConfig, error.to_string())
     }
 }
 

@@ -119,7 +119,6 @@ async fn prefixes_and_inserts_of_keys_are_refused() {
             keys: vec![encoded(b"k")],
             ..PbPrefixLookupReqForBucket::default()
         }],
-        ..PrefixLookupRequest::default()
     };
     let answer = clients.fluss.ask(prefix).await.expect("an answer");
     let refused = code(answer.buckets_resp[0].error_code);

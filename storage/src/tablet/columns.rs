@@ -158,7 +158,7 @@ impl PartialRead {
     /// Takes the batches of a run in order; `None` when the next one would have to wait.
     fn take_run(&mut self, run: &HeadRun, may_wait: bool) -> Turn<Option<Stopped>> {
         for (number, (header, loaded)) in run.heads().enumerate() {
-            if !self.shape.shows_as_stored(&header) {
+            if !self.shape.shows_as_stored(header) {
                 return Ok(Some(Stopped::OtherWire));
             }
             self.scratch.prefix.clear();

@@ -315,7 +315,7 @@ mod tests {
             error(&with("retention.ms", None)),
             ResponseError::InvalidConfig
         );
-        let compacted = with("cleanup.policy", Some("compact"));
-        assert_eq!(error(&compacted), ResponseError::PolicyViolation);
+        let unknown = with("cleanup.policy", Some("compacted"));
+        assert_eq!(error(&unknown), ResponseError::InvalidConfig);
     }
 }
