@@ -130,7 +130,13 @@ impl Cleaning {
         let started = self.broker.env.clock.monotonic();
         let log = candidate.bucket.tablet.log().log();
         let mut pace = |bytes| self.pace.take(&*self.broker.env.clock, bytes, &config);
-        let (done, map_utilization) = round::run(log, candidate, config.map_bytes, &mut pace)?;
+        let (done, map_utilization) = round::run(
+            &self.broker.tablets,
+            log,
+            candidate,
+            config.map_bytes,
+            &mut pace,
+        )?;
         // What was made of the records that are gone goes too.
         candidate.bucket.tablet.tend();
         let took = self.broker.env.clock.monotonic().saturating_sub(started);

@@ -2,21 +2,35 @@
 
 use protocol::ids::Offset;
 use storage::kv::tablet::KvTablet;
+use storage::kv::topic::{TopicFormat, TopicSuccessors, TopicTable};
 use storage::log::Log;
 use storage::log::cleaner::{
     CleanError, Cleaned, KafkaFormat, OffsetMap, RecordFormat, Round, SuccessorsError,
 };
 
 use super::Candidate;
+use crate::tablets::Tablets;
 
 /// Runs a round. Returns what it did, and how much of the memory for keys was used, 0 to 1.
 pub(super) fn run(
+    tablets: &Tablets,
     log: &Log,
     candidate: &Candidate,
     map_bytes: usize,
     pace: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(Cleaned, f64), CleanError> {
     let end = candidate.backlog.first_uncleanable;
+    if let Some(successors) = index_of(tablets, candidate)? {
+        // Also because of what it has not followed yet: the log must not lose a tombstone before.
+        let done = log.clean(Round {
+            end: end,
+            delete_retention_ms: candidate.config.delete_retention_ms,
+            successors: &successors,
+            format: &mut TopicFormat::default(),
+            pace,
+        })?;
+        return Ok((done, 0.0));
+    }
     match &candidate.bucket.kv {
         Some(kv) => {
             let (flushed_end, mut format) = changelog(kv)?;
@@ -77,4 +91,23 @@ fn by_map(
         pace,
     })?;
     Ok((done, map.utilization()))
+}
+
+/// The index of a compacted topic knows the newest offset of each key. A key that it has a
+/// tombstone of may have a value in another bucket, so that the others are opened too.
+fn index_of(
+    tablets: &Tablets,
+    candidate: &Candidate,
+) -> Result<Option<TopicSuccessors>, CleanError> {
+    let bucket = &candidate.bucket;
+    if bucket.topic.is_none() {
+        return Ok(None);
+    }
+    let buckets = tablets.buckets_of_topic(bucket);
+    let buckets = buckets.map_err(|error| SuccessorsError(Box::new(error)))?;
+    let indexes = buckets.iter().filter_map(|bucket| bucket.topic.clone());
+    let table = TopicTable::new(indexes.collect(), bucket.settings.key_owner);
+    let id = bucket.tablet.log().log().id();
+    let place = usize::try_from(id.bucket.value()).unwrap_or(usize::MAX);
+    Ok(table.successors(place))
 }

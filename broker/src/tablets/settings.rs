@@ -10,6 +10,7 @@ use storage::log::LogConfig;
 use storage::log::cleaner::CompactionConfig;
 use storage::tablet::{ArrowCodec, Columnar, TableShape};
 
+use super::kind::is_compacted;
 use crate::config::{CLEANUP_POLICY, Config, RetentionClock, TopicConfig};
 
 /// What a table sets itself, under Kafka's names: what was set on the Kafka wire, and what its
@@ -66,6 +67,9 @@ pub(super) fn log_config(config: &Config, settings: &TopicConfig, table: &Table)
             delete_retention_ms: 0,
             ..settings.compaction
         });
+    } else if !is_compacted(table) {
+        // The cleaner asks the index of a topic: there is none before it is a table with a key.
+        log.compaction = None;
     }
     log
 }

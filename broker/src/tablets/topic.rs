@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use protocol::ids::{BucketId, TabletId};
 use storage::catalog::Table;
 use storage::kv::topic::{TopicIndex, TopicIndexSpec};
 use storage::log::LogHandle;
 
 use super::kind::is_compacted;
 use super::kv::DIRECTORY;
-use super::{OpenBucket, Tablets};
+use super::{OpenBucket, TabletError, Tablets};
 
 impl Tablets {
     /// The index of a bucket that is opened. What a topic left behind that is not compacted any more
@@ -39,6 +40,31 @@ impl Tablets {
             _ if !is_compacted(table) => None,
             _ => Some(self.new_topic_index(table, bucket.tablet.log())),
         }
+    }
+
+    /// All buckets of a compacted topic, in their order; opens those that are not. Waits for the disk.
+    ///
+    /// # Errors
+    /// One cannot be opened, or the topic is being changed.
+    pub fn buckets_of_topic(
+        &self,
+        bucket: &OpenBucket,
+    ) -> Result<Vec<Arc<OpenBucket>>, TabletError> {
+        let id = bucket.tablet.log().log().id();
+        let count = i32::try_from(bucket.table.bucket_count).unwrap_or(i32::MAX);
+        let open = |number| {
+            let id = TabletId {
+                bucket: BucketId::new(number),
+                ..id
+            };
+            let other = self.open_now(id)?;
+            // The topic is being changed.
+            if other.topic.is_none() || other.table.fluss_id != bucket.table.fluss_id {
+                return Err(TabletError::Unknown(id));
+            }
+            Ok(other)
+        };
+        (0..count).map(open).collect()
     }
 
     fn new_topic_index(&self, table: &Table, log: &LogHandle) -> TopicIndex {

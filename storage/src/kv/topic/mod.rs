@@ -17,6 +17,7 @@
 
 mod entry;
 mod error;
+mod format;
 mod frames;
 mod index;
 mod rows;
@@ -25,6 +26,7 @@ mod table;
 mod upserts;
 
 pub use error::TopicIndexError;
+pub use format::TopicFormat;
 pub use frames::FrameError;
 pub use index::{TopicIndex, TopicIndexSpec, TopicIndexes};
 pub use rows::TopicRows;

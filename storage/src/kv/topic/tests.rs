@@ -1,5 +1,6 @@
 //! Topics on a simulated disk, their indexes on the real one.
 
+mod cleaning;
 mod follow;
 mod model;
 mod probe;
