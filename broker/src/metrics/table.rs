@@ -504,26 +504,10 @@ static BY_NAME: &[Metric] = &[
         &[],
         "Prefixes of keys looked up.",
     ),
-    gauge(
-        "vltava_topic_indexes_open",
-        &[],
-        "Indexes of compacted topics that are open: of buckets that were looked up or cleaned.",
-    ),
-    gauge(
-        "vltava_topic_index_lag",
-        &[],
-        "Offsets that readers see and open indexes of compacted topics lack, all together. Lookups \
-         wait for them.",
-    ),
     counter(
         "vltava_topic_index_records_total",
         &[],
         "Records that indexes of compacted topics took in.",
-    ),
-    counter(
-        "vltava_topic_index_rebuilds_total",
-        &[],
-        "Indexes of compacted topics that did not fit their log, or were damaged, and were made again.",
     ),
     gauge("vltava_groups", &["state"], "Consumer groups."),
     counter(

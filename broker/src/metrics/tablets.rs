@@ -37,10 +37,14 @@ pub(crate) fn render(tablets: &Tablets, view: &CatalogView, out: &mut String) {
     each(out, &m.high_watermark, &|b| {
         Some(b.tablet.watermarks().high_watermark.value())
     });
-    each(out, &m.index_lag, &|b| b.kv.as_ref()?.lag());
-    let indexes = buckets
-        .iter()
-        .filter_map(|b| b.kv.as_ref()?.index_if_open());
+    each(out, &m.index_lag, &|b| match (&b.kv, &b.topic) {
+        (Some(kv), _) => kv.lag(),
+        (None, topic) => topic.as_ref()?.lag(),
+    });
+    let indexes = buckets.iter().filter_map(|b| match (&b.kv, &b.topic) {
+        (Some(kv), _) => kv.index_if_open(),
+        (None, topic) => topic.as_ref()?.index_if_open(),
+    });
     let pressures: Vec<IndexPressure> = indexes.map(|index| index.pressure()).collect();
     let sum = |of: fn(&IndexPressure) -> u64| pressures.iter().map(of).sum::<u64>();
     let usage = tablets.index_usage();

@@ -317,17 +317,11 @@ impl Tablets {
 
     /// Has the indexes that are in use follow their logs. Waits for nothing.
     pub fn follow_topics(&self) {
-        let (mut count, mut behind) = (0, 0);
         for bucket in self.open.read().buckets.values() {
-            let topic = bucket.topic.as_ref();
-            if let Some((topic, lag)) = topic.and_then(|topic| Some((topic, topic.lag()?))) {
-                count += 1;
-                behind += lag;
+            if let Some(topic) = &bucket.topic {
                 topic.tend();
             }
         }
-        metrics::gauge!("vltava_topic_indexes_open").set(f64::from(count));
-        metrics::gauge!("vltava_topic_index_lag").set(behind as f64);
     }
 
     /// An open bucket with the settings and schemas of this state of its table.

@@ -144,6 +144,11 @@ impl TopicIndex {
         Some((self.inner.end() - applied).max(0))
     }
 
+    /// The index, if it is open.
+    pub fn index_if_open(&self) -> Option<Arc<dyn Index>> {
+        self.inner.open.read().clone()
+    }
+
     /// Has the index follow the log in the background, when it is open.
     pub fn tend(&self) {
         if self.lag().is_some_and(|lag| lag > 0) {
@@ -339,7 +344,7 @@ impl Inner {
         if let Some(reason) = rebuild {
             if reason != Rebuild::Absent {
                 tracing::info!(tablet = %log.id(), %reason, "the index of a topic is made again");
-                metrics::counter!("vltava_topic_index_rebuilds_total").increment(1);
+                metrics::counter!("vltava_kv_index_rebuilds_total").increment(1);
             }
             let start = index.state().applied;
             index.start().commit(self.state_at(start))?;
