@@ -23,7 +23,7 @@ pub(super) fn run(
     if let Some(successors) = index_of(tablets, candidate)? {
         // Also because of what it has not followed yet: the log must not lose a tombstone before.
         let done = log.clean(Round {
-            end: end,
+            end,
             delete_retention_ms: candidate.config.delete_retention_ms,
             successors: &successors,
             format: &mut TopicFormat::default(),

@@ -197,11 +197,6 @@ impl TopicConfig {
         })
     }
 
-    /// True when the newest record of each key stays.
-    pub fn compacts(&self) -> bool {
-        self.compaction.is_some()
-    }
-
     /// The settings of each of the topic's logs. The age of a topic's records is judged by their
     /// own time, that of a Fluss table's rows by the time of their commit.
     pub fn log(&self, retention: RetentionClock, producers: &ProducerConfig) -> LogConfig {
@@ -452,11 +447,11 @@ mod tests {
             ("", false, false),
         ] {
             let config = topic(&[(CLEANUP_POLICY, policy)]).expect("as in Kafka 4.3");
-            assert_eq!((config.compacts(), config.deletes), (compacts, deletes));
+            assert_eq!((config.compacts, config.deletes), (compacts, deletes));
         }
         let broker = Config::with([("log.cleanup.policy", "compact")]).expect("sound");
         let inherited = TopicConfig::new(&broker, &overrides(&[])).expect("sound");
-        assert!(inherited.compacts() && !inherited.deletes);
+        assert!(inherited.compacts && !inherited.deletes);
     }
 
     #[test]

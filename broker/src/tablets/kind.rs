@@ -28,7 +28,7 @@ pub fn new_topic(
     configs: StringMap,
     settings: &TopicConfig,
 ) -> NewTable {
-    let compacts = settings.compacts();
+    let compacts = settings.compacts;
     let name = NewName::Topic(name.to_owned());
     let mut new = NewTable::log(name, raw_schema(compacts), partitions);
     new.kafka_configs = configs;
@@ -48,10 +48,10 @@ pub fn is_compacted(table: &Table) -> bool {
 
 /// Adds to `changes` what makes a topic the table that these settings want.
 pub fn follow_policy(table: &Table, settings: &TopicConfig, changes: &mut TableChanges) {
-    if table.origin != Origin::Kafka || is_compacted(table) == settings.compacts() {
+    if table.origin != Origin::Kafka || is_compacted(table) == settings.compacts {
         return;
     }
-    let compacts = settings.compacts();
+    let compacts = settings.compacts;
     changes.kind = Some(KindChange {
         kind: match compacts {
             true => TableKind::PrimaryKey,
@@ -97,5 +97,5 @@ pub fn align_all(catalog: &Catalog, config: &Config) {
 }
 
 fn wants_other_kind(config: &Config, table: &Table) -> bool {
-    table.origin == Origin::Kafka && is_compacted(table) != settings_of(config, table).compacts()
+    table.origin == Origin::Kafka && is_compacted(table) != settings_of(config, table).compacts
 }

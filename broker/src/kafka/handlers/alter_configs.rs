@@ -208,7 +208,7 @@ fn changes_of_table(
     let mut changes = TableChanges::default();
     if table.origin == Origin::Kafka {
         follow_policy(table, &settings, &mut changes);
-    } else if settings.compacts() && after.contains_key(CLEANUP_POLICY) {
+    } else if settings.compacts && after.contains_key(CLEANUP_POLICY) {
         let path = &table.path;
         let message = format!(
             "{CLEANUP_POLICY} cannot be compact: this is the table {path} of a Fluss client, which \
