@@ -39,6 +39,7 @@ fn topic(buckets: u32, properties: &[(&str, &str)]) -> Topic {
     let property = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     let table = Table {
         id: TableId::new(1),
+        fluss_id: TableId::new(1),
         path: TablePath::new("d", "t"),
         topic: Some(TopicName {
             name: "d.t".to_owned(),
