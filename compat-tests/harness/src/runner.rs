@@ -181,9 +181,10 @@ fn run_tests(
     command
         .envs(addresses.variables())
         .env("COMPAT_TARGET", target.name())
-        // The groups suite starts members written in other languages.
+        // Some suites start programs written in other languages.
         .env("COMPAT_PYTHON", toolchains::python()?.join("bin/python"))
         .env("COMPAT_GO", cache::directory("go")?)
+        .env("NODE_PATH", node_modules()?)
         .env("COMPAT_SOURCES", cache::sources()?);
     if suite.kills {
         command.env("COMPAT_VLTAVA", vltava_program()?);
@@ -281,9 +282,7 @@ fn command(suite: &Suite, reports: &Path) -> Result<Command, Box<dyn Error>> {
                 reports.join("node.xml").display()
             ));
             command.args(["--test-reporter=spec", "--test-reporter-destination=stdout"]);
-            command
-                .arg(sources.join("node").join(file))
-                .env("NODE_PATH", node_modules()?);
+            command.arg(sources.join("node").join(file));
             command
         }
     })

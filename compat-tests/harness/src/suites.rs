@@ -222,13 +222,30 @@ pub const ALL: &[Suite] = &[
         8,
     ),
     Suite {
+        also: &[Toolchain::Python, Toolchain::Go, Toolchain::Node],
+        ..suite(
+            "upserts",
+            "producers of six Kafka libraries that write to a primary-key table",
+            Wires::Both,
+            Runner::Cargo("vltava-compat-upserts"),
+            6,
+        )
+    },
+    suite(
+        "upserts-java",
+        "kafka-clients 4.3.1 writes to a primary-key table, fluss-client 1.0.0 looks up",
+        Wires::Both,
+        maven("upserts", "*Test"),
+        2,
+    ),
+    Suite {
         kills: true,
         ..suite(
             "restarts",
             "rdkafka and fluss-rs, while the broker is killed and started again",
             Wires::Both,
             Runner::Cargo("vltava-compat-restarts"),
-            1,
+            2,
         )
     },
 ];

@@ -5,6 +5,7 @@
 mod broker;
 pub mod columns;
 pub mod records;
+pub mod upserts;
 
 pub use broker::Broker;
 
