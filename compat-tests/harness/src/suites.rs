@@ -214,13 +214,16 @@ pub const ALL: &[Suite] = &[
             81,
         )
     },
-    suite(
-        "cross-wire",
-        "kafka-python and pyfluss on the same log",
-        Wires::Both,
-        Runner::Pytest("test_cross.py"),
-        8,
-    ),
+    Suite {
+        also: &[Toolchain::Go],
+        ..suite(
+            "cross-wire",
+            "kafka-python, librdkafka, sarama and pyfluss on the same log",
+            Wires::Both,
+            Runner::Pytest("test_cross.py"),
+            9,
+        )
+    },
     Suite {
         also: &[Toolchain::Python, Toolchain::Go, Toolchain::Node],
         ..suite(
