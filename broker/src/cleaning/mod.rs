@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use protocol::ids::TabletId;
+use protocol::ids::{Offset, TabletId};
 use storage::log::LogError;
 use storage::log::cleaner::{Backlog, CleanError, CompactionConfig};
 
@@ -31,6 +31,8 @@ pub struct Cleaning {
 struct State {
     /// Logs that a thread is at.
     busy: HashSet<TabletId>,
+    /// Logs whose last round failed or did not get on: others come first, then there is a pause.
+    stalled: HashSet<TabletId>,
     /// Logs with a batch that cannot be read, and their bytes: they are left alone until the next
     /// start.
     uncleanable: BTreeMap<TabletId, u64>,
@@ -58,23 +60,26 @@ impl Cleaning {
         self.pace.stop();
     }
 
-    /// Cleans the log that needs it most. False when none does. Waits for the disk.
+    /// Cleans the log that needs it most. False when there is nothing to do before a pause. Waits
+    /// for the disk.
     pub fn clean_next(&self) -> bool {
         let Some(candidate) = self.take_filthiest() else {
             return false;
         };
         let id = candidate.bucket.tablet.log().log().id();
         let done = self.clean(&candidate);
+        let got_on = matches!(done, Ok(end) if end > candidate.backlog.first_dirty);
         let mut state = self.state.lock();
         state.busy.remove(&id);
+        if !got_on {
+            state.stalled.insert(id);
+        }
         if let Err(error) = done {
             tracing::warn!(table = %candidate.bucket.table.path, tablet = %id, %error, "cleaning failed");
             if error.is_lasting() {
                 let bytes = candidate.backlog.clean_bytes + candidate.backlog.dirty_bytes;
                 state.uncleanable.insert(id, bytes);
             }
-            // The disk may be full: the next look comes after a pause.
-            return false;
         }
         true
     }
@@ -93,8 +98,9 @@ impl Cleaning {
             let Some(config) = log.config().compaction else {
                 continue;
             };
-            let skipped =
-                state.busy.contains(&log.id()) || state.uncleanable.contains_key(&log.id());
+            let skipped = state.busy.contains(&log.id())
+                || state.stalled.contains(&log.id())
+                || state.uncleanable.contains_key(&log.id());
             if skipped || log.offline_cause().is_some() {
                 continue;
             }
@@ -118,14 +124,18 @@ impl Cleaning {
                 });
             }
         }
-        if let Some(candidate) = &found {
-            state.busy.insert(candidate.bucket.tablet.log().log().id());
+        match &found {
+            Some(candidate) => {
+                state.busy.insert(candidate.bucket.tablet.log().log().id());
+            }
+            None => state.stalled.clear(),
         }
         report::looked(dirtiest, overdue_ms, &state.uncleanable);
         found
     }
 
-    fn clean(&self, candidate: &Candidate) -> Result<(), CleanError> {
+    /// Gives the offset below which all has been through a round.
+    fn clean(&self, candidate: &Candidate) -> Result<Offset, CleanError> {
         let config = self.broker.config().cleaner();
         let started = self.broker.env.clock.monotonic();
         let log = candidate.bucket.tablet.log().log();
@@ -141,7 +151,7 @@ impl Cleaning {
         candidate.bucket.tablet.tend();
         let took = self.broker.env.clock.monotonic().saturating_sub(started);
         report::cleaned(&candidate.bucket, &done, map_utilization, took);
-        Ok(())
+        Ok(done.end)
     }
 }
 
