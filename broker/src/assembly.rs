@@ -18,6 +18,7 @@ use storage::kv::tablet::KvResources;
 use storage::kv::topic::TopicIndexes;
 use storage::log::{LogContext, LogThreads, OpenFiles};
 use storage::transcode::Transcoder;
+use tiering::kv_snapshot::Restorer;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ use crate::cleaning::Cleaning;
 use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::{GroupConfig, GroupCoordinator};
 use crate::coordinator::group_log::TopicGroupLog;
+use crate::kv_snapshots::{self, OpenRemoteError};
 use crate::metrics::Metrics;
 use crate::tablets::{TabletResources, Tablets, align_all};
 
@@ -68,6 +70,9 @@ pub enum AssembleError {
     /// Memory and threads of indexes cannot be made.
     #[error("cannot make what the indexes of tables share")]
     Index(#[from] IndexError),
+    /// There is no place for snapshots.
+    #[error("cannot use the remote directory")]
+    Remote(#[from] OpenRemoteError),
     /// Threads cannot be started.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -111,6 +116,8 @@ impl Assembly {
             commit_clock,
             group_log,
         } = opened;
+        let snapshots = kv_snapshots::open(&config, &env, Arc::clone(&catalog)).await?;
+        tablets.set_backups(Arc::new(Restorer::new(Arc::clone(&snapshots))));
         let mut group_config = GroupConfig::from(&config.groups());
         group_config.shard_count = group_log.shard_count(&catalog);
         let groups = GroupCoordinator::start(
@@ -124,6 +131,7 @@ impl Assembly {
             catalog,
             tablets,
             groups,
+            snapshots,
             metrics,
             config,
             advertised,
@@ -138,6 +146,8 @@ impl Assembly {
             tokio::spawn(open_logs(Arc::clone(&broker))),
             tokio::spawn(enforce_retention(Arc::clone(&broker))),
             tokio::spawn(follow_topics(Arc::clone(&broker))),
+            tokio::spawn(kv_snapshots::keep(Arc::clone(&broker))),
+            tokio::spawn(kv_snapshots::keep_leases(Arc::clone(&broker))),
             tokio::spawn(checkpoint(Arc::clone(&broker), Arc::clone(&commit_clock))),
         ];
         for _ in 0..broker.config().cleaner().threads {
@@ -328,7 +338,7 @@ async fn checkpoint(broker: Arc<Broker>, clock: Arc<CommitClock>) {
 }
 
 /// Ticks from one interval on; when a round takes longer, the next waits its interval.
-fn ticks(interval: std::time::Duration) -> tokio::time::Interval {
+pub(crate) fn ticks(interval: std::time::Duration) -> tokio::time::Interval {
     let interval = interval.max(std::time::Duration::from_millis(1));
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use storage::catalog::{Catalog, SettingScope};
 use storage::env::Env;
 use storage::log::DataSignal;
+use tiering::kv_snapshot::KvSnapshots;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ pub struct Broker {
     pub tablets: Arc<Tablets>,
     /// Consumer groups.
     pub groups: GroupCoordinator,
+    /// Snapshots of indexes.
+    pub snapshots: Arc<KvSnapshots>,
     /// Counters and histograms.
     pub metrics: Metrics,
     /// Bounds what answers to fetches hold.
@@ -64,6 +67,8 @@ pub struct BrokerParts {
     pub tablets: Arc<Tablets>,
     /// Consumer groups.
     pub groups: GroupCoordinator,
+    /// Snapshots of indexes.
+    pub snapshots: Arc<KvSnapshots>,
     /// Counters and histograms.
     pub metrics: Metrics,
     /// The configuration.
@@ -92,6 +97,7 @@ impl Broker {
             tablets: parts.tablets,
             groups: parts.groups,
             upserts: Upserts::default(),
+            snapshots: parts.snapshots,
             metrics: parts.metrics,
             config: RwLock::new(parts.config),
             advertised: parts.advertised,

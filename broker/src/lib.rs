@@ -18,6 +18,7 @@ pub mod data_dir;
 pub mod fluss;
 pub mod http;
 pub mod kafka;
+pub mod kv_snapshots;
 pub mod logging;
 pub mod memory;
 pub mod metrics;

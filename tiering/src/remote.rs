@@ -10,6 +10,7 @@ mod path;
 mod tests;
 
 use std::ops::Range;
+use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +41,11 @@ pub struct ObjectInfo {
 pub trait RemoteStore: std::fmt::Debug + Send + Sync + 'static {
     /// Writes an object from `parts`, one after the other; one that is there is replaced.
     async fn put(&self, path: &ObjectPath, parts: Vec<Bytes>) -> Result<(), RemoteError>;
+
+    /// Writes an object from a file that is durable and never changes again, on this machine's
+    /// disk; an object that is there is replaced. The file may go afterwards. A store on the same
+    /// disk takes another name of the file instead of a copy.
+    async fn put_file(&self, path: &ObjectPath, file: &Path) -> Result<(), RemoteError>;
 
     /// Writes an object if none is there. Of several writers at once exactly one succeeds, and the
     /// others are told. This is what fences a former owner.

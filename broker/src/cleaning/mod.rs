@@ -104,7 +104,10 @@ impl Cleaning {
             if skipped || log.offline_cause().is_some() {
                 continue;
             }
-            let backlog = match log.clean_backlog(&config) {
+            // Whoever has a snapshot reads on from its offset, deletions included.
+            let needed = self.broker.snapshots.oldest_offset(log.id());
+            let end = needed.unwrap_or(Offset::new(i64::MAX));
+            let backlog = match log.clean_backlog_below(&config, end) {
                 Ok(backlog) => backlog,
                 Err(error) => {
                     told(&bucket, &error);

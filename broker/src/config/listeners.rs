@@ -107,6 +107,7 @@ pub(super) fn check(key: &str, value: &Value) -> Result<(), Unfit> {
             }
             Ok(())
         }
+        "remote.data.dir" => super::snapshots::check(value),
         "security.protocol.map" => parts.iter().try_for_each(|part| {
             let protocol = part.split_once(':').map(|(_, protocol)| protocol.trim());
             match protocol {

@@ -16,6 +16,7 @@ mod listeners;
 mod parts;
 pub mod render;
 mod settings;
+mod snapshots;
 mod topic;
 mod value;
 
@@ -28,6 +29,7 @@ pub use parts::{
     SaslUser, ScannerConfig, StorageConfig, TopicCreationConfig, WorkerConfig,
 };
 pub use settings::{Config, Setting, Source};
+pub use snapshots::{Announce, SnapshotConfig};
 pub use topic::{
     CLEANUP_POLICY, Columnar, Compression, FlushMode, KEY_PARTITIONER, Owner, RetentionClock,
     TimestampType, TopicConfig, TopicConfigError,

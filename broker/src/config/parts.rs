@@ -407,7 +407,7 @@ impl Config {
     }
 
     /// A time that the table gives a default and no negative values.
-    fn duration(&self, name: &str) -> Duration {
+    pub(super) fn duration(&self, name: &str) -> Duration {
         let ms = self.millis(name).unwrap_or_default();
         Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }

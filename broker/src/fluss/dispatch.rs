@@ -105,10 +105,11 @@ apis! {
     PutKv: append handlers::put_kv::start,
     Lookup: records handlers::lookup::handle,
     ListOffsets: later handlers::list_offsets::handle,
-    GetLatestKvSnapshots: now handlers::snapshots::latest_kv,
+    GetLatestKvSnapshots: now handlers::kv_snapshots::latest,
+    GetKvSnapshotMetadata: later handlers::kv_snapshots::metadata,
     GetFileSystemSecurityToken: now handlers::cluster::file_system_token,
     InitWriter: later handlers::init_writer::handle,
-    GetLakeSnapshot: now handlers::snapshots::lake,
+    GetLakeSnapshot: now handlers::lake::snapshot,
     LimitScan: records handlers::limit_scan::handle,
     PrefixLookup: records handlers::lookup::prefix,
     GetDatabaseInfo: now handlers::databases::info,
@@ -124,10 +125,14 @@ apis! {
     RegisterProducerOffsets: later handlers::producer_offsets::register,
     GetProducerOffsets: later handlers::producer_offsets::get,
     DeleteProducerOffsets: later handlers::producer_offsets::delete,
+    AcquireKvSnapshotLease: later handlers::kv_snapshots::acquire,
+    ReleaseKvSnapshotLease: later handlers::kv_snapshots::release,
+    DropKvSnapshotLease: later handlers::kv_snapshots::drop_lease,
     GetTableStats: later handlers::table_stats::handle,
     AlterDatabase: later handlers::databases::alter,
     ScanKv: records handlers::scan_kv::handle,
     GetClusterHealth: now handlers::cluster::health,
+    ListKvSnapshots: now handlers::kv_snapshots::list,
 }
 
 /// Decodes a request and starts its handler.
@@ -197,10 +202,9 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_snapshots_or_a_lake_is_not_advertised() {
+    fn what_needs_a_lake_is_not_advertised() {
         for key in [
-            ApiKey::GetKvSnapshotMetadata,
-            ApiKey::AcquireKvSnapshotLease,
+            ApiKey::PrepareLakeTableSnapshot,
             ApiKey::CommitLakeTableSnapshot,
         ] {
             assert!(!SERVED.contains(key), "{key}");

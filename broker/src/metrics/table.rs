@@ -509,6 +509,46 @@ static BY_NAME: &[Metric] = &[
         &[],
         "Records that indexes of compacted topics took in.",
     ),
+    gauge(
+        "fluss_coordinator_num_kv_snapshots",
+        &[],
+        "Snapshots of indexes in the remote directory.",
+    ),
+    gauge(
+        "fluss_coordinator_all_kv_snapshot_size",
+        &[],
+        "Bytes of these snapshots.",
+    ),
+    gauge(
+        "fluss_coordinator_kv_snapshot_lease_count",
+        &[],
+        "Leases of snapshots.",
+    ),
+    gauge(
+        "fluss_coordinator_leased_kv_snapshot_count",
+        &[],
+        "Snapshots that are leased, once for each lease.",
+    ),
+    counter(
+        "vltava_kv_snapshots_total",
+        &[],
+        "Snapshots made of indexes.",
+    ),
+    counter(
+        "vltava_kv_snapshot_bytes_total",
+        &[],
+        "Bytes of their files that no snapshot had before.",
+    ),
+    counter(
+        "vltava_kv_snapshot_failures_total",
+        &[],
+        "Snapshots that could not be made.",
+    ),
+    counter(
+        "vltava_kv_snapshot_restores_total",
+        &[],
+        "Lost indexes that were taken from a snapshot.",
+    ),
     gauge("vltava_groups", &["state"], "Consumer groups."),
     counter(
         "vltava_group_rebalances_total",

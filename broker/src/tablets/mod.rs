@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::ids::{LeaderEpoch, Offset, TableId, TablePartitionId, TabletId};
 use storage::catalog::{Catalog, CatalogView, Table};
 use storage::kv::index::IndexUsage;
-use storage::kv::tablet::{KvResources, KvTablet};
+use storage::kv::tablet::{IndexBackups, KvResources, KvTablet};
 use storage::kv::topic::{TopicIndex, TopicIndexes};
 use storage::log::{LogContext, LogError, LogThreads};
 use storage::tablet::Tablet;
@@ -130,6 +130,11 @@ impl Tablets {
             opening: Mutex::default(),
             opening_turns: Semaphore::new(AT_ONCE),
         })
+    }
+
+    /// Where indexes that are lost are looked for. To be called before any tablet is opened.
+    pub fn set_backups(&self, backups: Arc<dyn IndexBackups>) {
+        self.resources.kv.set_backups(backups);
     }
 
     /// The epoch under which the tablets append.

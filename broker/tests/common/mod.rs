@@ -61,7 +61,13 @@ impl TestBroker {
 
     /// Stops the broker as SIGTERM does, and starts it again on the same data and other ports.
     pub async fn restart(self) -> Self {
+        self.restart_after(|| {}).await
+    }
+
+    /// The same, with something done to the data in between.
+    pub async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
         self.server.stop().await;
+        meanwhile();
         let server = start(&self.settings)
             .await
             .expect("the broker starts again");

@@ -9,6 +9,7 @@ mod common;
 mod inserts;
 mod reads;
 mod scans;
+mod snapshots;
 mod tables;
 mod upserts;
 mod writes;

@@ -198,7 +198,7 @@ async fn every_bucket_is_named_without_a_snapshot() {
     assert_eq!(buckets, [(0, None, None), (1, None, None)]);
     assert_eq!(
         client.refusal(latest("t", Some("nowhere"))).await,
-        ErrorCode::PartitionNotExists
+        ErrorCode::TableNotPartitioned
     );
     broker.stop().await;
 }

@@ -106,7 +106,7 @@ apis! {
     (1017, Lookup, "LOOKUP", 0..=1, guarded, data, LookupRequest => LookupResponse),
     (1021, ListOffsets, "LIST_OFFSETS", 0..=0, guarded, small, ListOffsetsRequest => ListOffsetsResponse),
     (1023, GetLatestKvSnapshots, "GET_LATEST_KV_SNAPSHOTS", 0..=0, guarded, small, GetLatestKvSnapshotsRequest => GetLatestKvSnapshotsResponse),
-    (1024, GetKvSnapshotMetadata, "GET_KV_SNAPSHOT_METADATA", 0..=0, guarded, small, GetKvSnapshotMetadataRequest => GetKvSnapshotMetadataResponse),
+    (1024, GetKvSnapshotMetadata, "GET_KV_SNAPSHOT_METADATA", 0..=1, guarded, small, GetKvSnapshotMetadataRequest => GetKvSnapshotMetadataResponse),
     (1025, GetFileSystemSecurityToken, "GET_FILESYSTEM_SECURITY_TOKEN", 0..=0, guarded, small, GetFileSystemSecurityTokenRequest => GetFileSystemSecurityTokenResponse),
     (1026, InitWriter, "INIT_WRITER", 0..=0, guarded, small, InitWriterRequest => InitWriterResponse),
     (1030, CommitLakeTableSnapshot, "COMMIT_LAKE_TABLE_SNAPSHOT", 0..=0, guarded, small, CommitLakeTableSnapshotRequest => CommitLakeTableSnapshotResponse),

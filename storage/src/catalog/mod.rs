@@ -13,6 +13,7 @@ mod cluster_id;
 mod counters;
 mod databases;
 mod error;
+mod kv_snapshots;
 mod model;
 pub mod names;
 mod partitions;
@@ -41,6 +42,7 @@ pub use error::{
     CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, OpenCatalogError,
     RegisterOffsetsError, TakeRowNumbersError, WriteError,
 };
+pub use kv_snapshots::{BucketSnapshots, SnapshotEntry, SnapshotLease, SnapshotRecords};
 pub use model::{
     Database, Dropped, KindChange, MapChanges, NewName, NewTable, Origin, StringMap, Table,
     TableChanges, TableKind, TablePartition, Topic, TopicName,
@@ -93,6 +95,7 @@ struct Writer {
     row_numbers: HashMap<TableId, i64>,
     /// What jobs of Fluss clients left, by their names.
     producer_offsets: BTreeMap<String, ProducerOffsets>,
+    snapshots: SnapshotRecords,
     /// Set by a failed commit: what the store holds is not known any more.
     is_offline: bool,
 }
@@ -116,6 +119,7 @@ impl Catalog {
             counters,
             row_numbers,
             producer_offsets,
+            snapshots,
             mut view,
         } = Loaded::from_store(store.as_ref())?;
         let mut first_changes = Vec::new();
@@ -145,6 +149,7 @@ impl Catalog {
             producer_ids: 0..0,
             row_numbers,
             producer_offsets,
+            snapshots,
             is_offline: false,
         };
         Ok(Catalog {
@@ -271,6 +276,7 @@ struct Loaded {
     counters: Counters,
     row_numbers: HashMap<TableId, i64>,
     producer_offsets: BTreeMap<String, ProducerOffsets>,
+    snapshots: SnapshotRecords,
     view: CatalogView,
 }
 
@@ -290,6 +296,8 @@ impl Loaded {
             record::ROW_NUMBERS_PREFIX,
             record::SETTINGS_PREFIX,
             record::PRODUCER_OFFSETS_PREFIX,
+            record::KV_SNAPSHOTS_PREFIX,
+            record::KV_LEASE_PREFIX,
         ] {
             for (key, value) in records.iter().filter(|(key, _)| key.starts_with(pass)) {
                 loaded
@@ -345,6 +353,9 @@ impl Loaded {
                     return Err("its table is missing".to_owned());
                 }
                 self.row_numbers.insert(table, next);
+            }
+            record::KV_SNAPSHOTS_PREFIX | record::KV_LEASE_PREFIX => {
+                self.snapshots.load(key, value)?;
             }
             record::SETTINGS_PREFIX => {
                 let scope = SettingScope::of_key(key).ok_or("no broker has this id")?;

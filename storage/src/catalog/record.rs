@@ -8,7 +8,8 @@
 //!
 //! Keys: `meta`, `counter/<name>`, `database/<name>`, `table/<id>`, `partition/<id>`,
 //! `dropped/<table>` and `dropped/<table>/<partition>`, `row-numbers/<table>`, `settings/all` and
-//! `settings/<node>`, `producer-offsets/<name>`. Fields are only ever added, with a default; a change of meaning is a new
+//! `settings/<node>`, `producer-offsets/<name>`, `kv-snapshots/<table>/<bucket>`, `kv-snapshots/<table>/<partition>/<bucket>`,
+//! `kv-lease/<lease>`. Fields are only ever added, with a default; a change of meaning is a new
 //! version. The page is `docs/formats/catalog.md`.
 
 use protocol::fluss::descriptor::{schema_from_json, schema_to_json};
@@ -36,6 +37,8 @@ pub(super) const DROPPED_PREFIX: &str = "dropped/";
 pub(super) const ROW_NUMBERS_PREFIX: &str = "row-numbers/";
 pub(super) const SETTINGS_PREFIX: &str = "settings/";
 pub(super) const PRODUCER_OFFSETS_PREFIX: &str = "producer-offsets/";
+pub(super) const KV_SNAPSHOTS_PREFIX: &str = "kv-snapshots/";
+pub(super) const KV_LEASE_PREFIX: &str = "kv-lease/";
 
 /// What is set once, when the cluster is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use protocol::ids::{BucketId, SchemaId, TableId, TablePartitionId, TabletId};
+use protocol::ids::{BucketId, Offset, SchemaId, TableId, TablePartitionId, TabletId};
 use protocol::schema::{AggFunction, Column, DataType, RowField, Schema, TypeKind};
 
 use super::store::memory::MemoryStore;

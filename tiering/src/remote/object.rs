@@ -34,7 +34,7 @@ const STAGING_FOLDER: &str = ".staging";
 #[derive(Debug)]
 pub struct ObjectRemoteStore {
     store: Arc<dyn ObjectStore>,
-    local: Option<Local>,
+    local: Option<Arc<Local>>,
 }
 
 /// What a local directory needs beyond the crate, which does not sync files.
@@ -83,7 +83,7 @@ impl ObjectRemoteStore {
         };
         Ok(ObjectRemoteStore {
             store: Arc::new(store),
-            local: Some(local),
+            local: Some(Arc::new(local)),
         })
     }
 
@@ -147,6 +147,35 @@ impl ObjectRemoteStore {
 }
 
 impl Local {
+    /// Gives a file the name of an object. False when it lies on another file system.
+    fn link(&self, file: &Path, target: &Path) -> io::Result<bool> {
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::File::open(file)?.sync_all()?;
+        let staged = self.root.join(STAGING_FOLDER);
+        fs::create_dir_all(&staged)?;
+        let staged = staged.join(format!("{:016x}", self.randomness.next_u64()));
+        match fs::hard_link(file, &staged) {
+            Ok(()) => {}
+            // Another file system, or one without links.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            Err(_) => return Ok(false),
+        }
+        fs::rename(&staged, target)?;
+        sync_directories(&self.root, target)?;
+        Ok(true)
+    }
+
+    /// Removes the folders of a removed object that nothing is left in.
+    fn remove_empty_folders(&self, file: &Path) {
+        for folder in file.ancestors().skip(1).take_while(|f| *f != self.root) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+
     fn file(&self, path: &StorePath) -> PathBuf {
         self.root.join(path.as_ref())
     }
@@ -171,9 +200,9 @@ fn sync_directories(root: &Path, file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn blocking(
-    work: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> object_store::Result<()> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> object_store::Result<T> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
         store: "local directory",
         source,
@@ -190,6 +219,20 @@ impl RemoteStore for ObjectRemoteStore {
         self.write(path, parts, true)
             .await
             .map_err(|e| remote_error("put", path.as_str(), e))
+    }
+
+    async fn put_file(&self, path: &ObjectPath, file: &Path) -> Result<(), RemoteError> {
+        let failed = |error| remote_error("put file", path.as_str(), error);
+        if let Some(local) = self.local.clone() {
+            let (file, target) = (file.to_owned(), local.file(&store_path(path)));
+            let linked = blocking(move || local.link(&file, &target)).await;
+            if linked.map_err(failed)? {
+                return Ok(());
+            }
+        }
+        let file = file.to_owned();
+        let content = blocking(move || fs::read(file)).await.map_err(failed)?;
+        self.put(path, vec![Bytes::from(content)]).await
     }
 
     async fn put_if_absent(
@@ -276,10 +319,22 @@ impl RemoteStore for ObjectRemoteStore {
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<(), RemoteError> {
-        match self.store.delete(&store_path(path)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(remote_error("delete", path.as_str(), error)),
+        let target = store_path(path);
+        match self.store.delete(&target).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(remote_error("delete", path.as_str(), error)),
         }
+        let Some(local) = self.local.clone() else {
+            return Ok(());
+        };
+        let file = local.file(&target);
+        let emptied = blocking(move || {
+            local.remove_empty_folders(&file);
+            Ok(())
+        });
+        emptied
+            .await
+            .map_err(|error| remote_error("delete", path.as_str(), error))
     }
 }
 

@@ -50,6 +50,7 @@ async fn conformance(store: Arc<dyn RemoteStore>) {
     of_many_writers_exactly_one_wins(&store).await;
     lists_go_by_folders(store.as_ref()).await;
     large_objects_come_back(store.as_ref()).await;
+    a_file_becomes_an_object_and_may_go(store.as_ref()).await;
 }
 
 async fn an_object_is_written_whole_and_read_in_ranges(store: &dyn RemoteStore) {
@@ -171,6 +172,22 @@ async fn large_objects_come_back(store: &dyn RemoteStore) {
     assert_eq!(middle, expected[1_000_000..5_000_000]);
 }
 
+async fn a_file_becomes_an_object_and_may_go(store: &dyn RemoteStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let at = path("files/of/a");
+    for content in ["first", "the second"] {
+        let file = directory.path().join("file");
+        std::fs::write(&file, content).unwrap();
+        store.put_file(&at, &file).await.unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(whole(store, &at).await, content);
+        assert!(store.put_file(&at, &file).await.is_err(), "it is gone");
+    }
+    assert_eq!(whole(store, &at).await, "the second");
+    store.delete(&at).await.unwrap();
+    assert_eq!(listed(store, Some("files")).await, []);
+}
+
 fn local(root: &std::path::Path) -> ObjectRemoteStore {
     ObjectRemoteStore::local_directory(root, Arc::new(SeededRandomness::new(1))).unwrap()
 }
@@ -201,6 +218,26 @@ async fn a_local_directory_keeps_its_objects_and_forgets_staged_ones() {
     assert!(!staging.exists());
     assert_eq!(listed(&store, None).await, [("a/b".to_owned(), 1)]);
     assert_eq!(whole(&store, &path("a/b")).await, "1");
+}
+
+#[tokio::test]
+async fn a_local_directory_takes_another_name_of_a_file_and_leaves_no_empty_folders() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, file) = (
+        directory.path().join("store"),
+        directory.path().join("file"),
+    );
+    let store = local(&root);
+    std::fs::write(&file, "content").unwrap();
+    store.put_file(&path("a/b/c"), &file).await.unwrap();
+    store.put(&path("a/d"), parts(&["1"])).await.unwrap();
+    let links = std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(&file).unwrap());
+    assert_eq!(links, 2);
+    store.delete(&path("a/b/c")).await.unwrap();
+    assert!(!root.join("a/b").exists());
+    assert!(root.join("a/d").exists());
+    store.delete(&path("a/d")).await.unwrap();
+    assert!(root.exists() && !root.join("a").exists());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod index;
 mod log;
 mod process;
 mod serving;
+mod snapshots;
 mod topic;
 
 use super::key::Key;
@@ -18,6 +19,7 @@ pub fn broker() -> impl Iterator<Item = &'static Key> {
         log::KEYS,
         index::KEYS,
         cleaner::KEYS,
+        snapshots::KEYS,
     ]
     .into_iter()
     .flatten()

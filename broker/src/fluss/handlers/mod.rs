@@ -10,6 +10,8 @@ pub mod databases;
 pub mod fetch_log;
 pub mod filter;
 pub mod init_writer;
+pub mod kv_snapshots;
+pub mod lake;
 pub mod limit_scan;
 pub mod list_offsets;
 pub mod lookup;
@@ -19,7 +21,6 @@ pub mod produce_log;
 pub mod producer_offsets;
 pub mod put_kv;
 pub mod scan_kv;
-pub mod snapshots;
 pub mod table_stats;
 pub mod tables;
 

@@ -261,3 +261,61 @@ fn what_a_job_left_is_kept_until_it_expires_or_is_forgotten() {
     catalog.forget_producer_offsets("other").unwrap();
     assert_eq!(world.reopen(catalog).producer_offsets("other"), None);
 }
+
+#[test]
+fn snapshots_and_leases_survive_a_restart_and_their_tables() {
+    let world = World::new();
+    let catalog = world.open();
+    let table = catalog.create_table(topic("t")).unwrap().id;
+    let tablet = |partition| TabletId {
+        table,
+        table_partition: partition,
+        bucket: BucketId::new(2),
+    };
+    let partition = Some(TablePartitionId::new(7));
+    let entry = |id| SnapshotEntry {
+        id,
+        log_offset: Offset::new(10 * id),
+        database: "one".to_owned(),
+        bytes: 5,
+    };
+    let bucket = |ids: &[i64]| BucketSnapshots {
+        directory: "kv/d/t-1/2".to_owned(),
+        next_id: 9,
+        snapshots: ids.iter().map(|id| entry(*id)).collect(),
+    };
+    let lease = SnapshotLease {
+        expires_ms: 1_000,
+        snapshots: [(tablet(None), 3), (tablet(partition), 8)].into(),
+    };
+    catalog
+        .put_snapshots(tablet(None), Some(&bucket(&[3, 4])))
+        .unwrap();
+    catalog
+        .put_snapshots(tablet(partition), Some(&bucket(&[8])))
+        .unwrap();
+    catalog
+        .put_snapshots(tablet(partition), Some(&bucket(&[])))
+        .unwrap();
+    catalog.put_snapshot_lease("a/b ä", Some(&lease)).unwrap();
+    catalog.put_snapshot_lease("gone", Some(&lease)).unwrap();
+    catalog.put_snapshot_lease("gone", None).unwrap();
+    // Its files are yet to go.
+    catalog.drop_table(table).unwrap();
+    let expected = SnapshotRecords {
+        buckets: [
+            (tablet(None), bucket(&[3, 4])),
+            (tablet(partition), bucket(&[])),
+        ]
+        .into(),
+        leases: [("a/b ä".to_owned(), lease)].into(),
+    };
+    assert_eq!(catalog.snapshots(), expected);
+    let catalog = world.reopen(catalog);
+    assert_eq!(catalog.snapshots(), expected);
+    catalog.put_snapshots(tablet(None), None).unwrap();
+    catalog.put_snapshots(tablet(partition), None).unwrap();
+    catalog.put_snapshot_lease("a/b ä", None).unwrap();
+    let catalog = world.reopen(catalog);
+    assert_eq!(catalog.snapshots(), SnapshotRecords::default());
+}

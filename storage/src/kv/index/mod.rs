@@ -17,7 +17,7 @@ pub use found::FoundRows;
 pub use store::{IndexStore, IndexUsage, OpenedIndex};
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::ids::{LeaderEpoch, Offset};
 use protocol::schema::DataType;
@@ -94,6 +94,28 @@ pub trait Index: Send + Sync {
 
     /// Writes to disk what only memory has, so that a restart replays less.
     fn flush(&self) -> Result<(), IndexError>;
+
+    /// Makes the index's files, with all that was written, appear in another directory of the same
+    /// disk, which must not exist; files that never change are linked. They open as an index with
+    /// the state that is returned, as long as nothing is written meanwhile.
+    ///
+    /// # Errors
+    /// The disk refuses, or the index has no files.
+    fn link_files(&self, directory: &Path) -> Result<LinkedFiles, IndexError> {
+        let directory = directory.display();
+        let reason = format!("an index without files cannot appear in {directory}");
+        Err(IndexError::Failed(reason))
+    }
+}
+
+/// What was linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedFiles {
+    /// How far the files are.
+    pub state: IndexState,
+    /// Tells the database from any other. Files of one name that two links of one database have are
+    /// the same file; those of another database may have their names, and be others.
+    pub database: String,
 }
 
 /// How an index copes with its writes.

@@ -22,6 +22,8 @@ mod lane;
 mod open;
 mod put;
 mod reads;
+mod restore;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,10 +32,12 @@ pub use changelog_format::ChangelogFormat;
 pub use error::{InvalidPut, KvError, OpenIndexError};
 pub use inserts::InvalidInsert;
 pub use put::{Put, PutTicket, TakenPut};
+pub use restore::{IndexBackups, RestoreError};
+pub use snapshot::{KvSnapshot, SnapshotError};
 pub use table::{KvTable, KvTableSpec, TableIds};
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,6 +82,7 @@ pub struct KvResources {
     store: Arc<dyn IndexStore>,
     lanes: Workers,
     limits: KvLimits,
+    backups: OnceLock<Arc<dyn IndexBackups>>,
 }
 
 impl KvResources {
@@ -94,12 +99,20 @@ impl KvResources {
             store,
             lanes: Workers::start("kv", lanes)?,
             limits,
+            backups: OnceLock::new(),
         }))
     }
 
     /// Memory in use by all indexes.
     pub fn usage(&self) -> IndexUsage {
         self.store.usage()
+    }
+
+    /// Where indexes that are lost are looked for before they are made from their whole logs. To be
+    /// called once, before any index is opened.
+    pub fn set_backups(&self, backups: Arc<dyn IndexBackups>) {
+        // A second call would be a mistake of the assembly, and changes nothing.
+        let _ = self.backups.set(backups);
     }
 }
 
@@ -121,6 +134,8 @@ struct Inner {
     index: RwLock<Option<Arc<dyn Index>>>,
     /// The applied offset that the index has on disk for sure.
     flushed: AtomicI64,
+    /// The index is a backup that was restored.
+    restored: AtomicBool,
 }
 
 /// The writing side of an open index.
@@ -159,6 +174,7 @@ impl KvTablet {
                 core: Mutex::default(),
                 index: RwLock::default(),
                 flushed: AtomicI64::new(-1),
+                restored: AtomicBool::new(false),
             }),
         }
     }

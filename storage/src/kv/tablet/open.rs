@@ -1,6 +1,7 @@
 //! Opening the index: what was there, or an empty one, brought up to the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,7 +77,8 @@ impl Inner {
         if damaged {
             self.resources.store.discard(&self.spec)?;
         }
-        let OpenedIndex { index, rebuild } = self.resources.store.open(&self.spec, log)?;
+        let opened = self.resources.store.open(&self.spec, log)?;
+        let OpenedIndex { index, rebuild } = self.restored(opened, damaged)?;
         let table = self.table();
         let started = log.context().env.clock.monotonic();
         let from = index.state().applied;
@@ -92,7 +94,8 @@ impl Inner {
         match &rebuild {
             Some(reason) if end > from => {
                 metrics::counter!("vltava_kv_index_rebuilds_total").increment(1);
-                tracing::info!(log = %log.id(), %reason, %from, %end, millis, "rebuilt the index from the log");
+                let restored = self.restored.load(Ordering::Relaxed);
+                tracing::info!(log = %log.id(), %reason, restored, %from, %end, millis, "rebuilt the index");
             }
             _ => tracing::debug!(log = %log.id(), %from, %end, millis, "opened the index"),
         }

@@ -62,6 +62,15 @@ impl Log {
     /// What the cleaner would find. Rolls the active segment when its oldest record has to be
     /// cleaned soon. Waits for the disk, and for a round that is under way.
     pub fn clean_backlog(&self, config: &CompactionConfig) -> Result<Backlog, LogError> {
+        self.clean_backlog_below(config, Offset::new(i64::MAX))
+    }
+
+    /// The same, of a log of which somebody needs everything from `end` on as it is.
+    pub fn clean_backlog_below(
+        &self,
+        config: &CompactionConfig,
+        end: Offset,
+    ) -> Result<Backlog, LogError> {
         let committed_now = self.context.commit_clock.now();
         if let Some(lag) = config.lag_max_ms {
             let segments = self.segments();
@@ -77,7 +86,7 @@ impl Log {
         let segments = self.segments();
         let w = self.watermarks();
         // What is not durable yet, a round makes so before it begins.
-        let limit = w.last_stable;
+        let limit = w.last_stable.min(end);
         let active = segments.last().map_or(w.log_start, |s| s.base());
         let first_dirty = self.clean_state.lock().first_dirty(&self.place)?;
         // A checkpoint past the log or before it says nothing of this log.

@@ -31,7 +31,7 @@ use thiserror::Error;
 
 use super::{
     FoundRows, Index, IndexBatch, IndexError, IndexPressure, IndexSpec, IndexState, IndexView,
-    LogEnds, Rebuild, Visit, check,
+    LinkedFiles, LogEnds, Rebuild, Visit, check,
 };
 
 const ROWS: &str = "default";
@@ -124,16 +124,6 @@ impl RocksIndex {
     /// Removes the files of an index that is not open.
     pub fn destroy(directory: &Path) -> Result<(), IndexError> {
         DB::destroy(&Options::default(), directory).map_err(error)
-    }
-
-    /// Makes the files of the index, as it is after this call's flush, appear in another directory
-    /// on the same disk, which must not exist: files that do not change are linked. The state is
-    /// that of the files when nothing is written meanwhile.
-    pub fn link_files(&self, directory: &Path) -> Result<IndexState, IndexError> {
-        let checkpoint = Checkpoint::new(&self.db).map_err(error)?;
-        let state = self.state();
-        checkpoint.create_checkpoint(directory).map_err(error)?;
-        Ok(state)
     }
 }
 
@@ -276,6 +266,17 @@ impl Index for RocksIndex {
         self.db
             .flush_cfs_opt(&families, &FlushOptions::default())
             .map_err(error)
+    }
+
+    fn link_files(&self, directory: &Path) -> Result<LinkedFiles, IndexError> {
+        let database = self.db.get_db_identity().map_err(error)?;
+        let checkpoint = Checkpoint::new(&self.db).map_err(error)?;
+        let state = self.state();
+        checkpoint.create_checkpoint(directory).map_err(error)?;
+        Ok(LinkedFiles {
+            state,
+            database: String::from_utf8_lossy(&database).into_owned(),
+        })
     }
 }
 

@@ -95,6 +95,12 @@ fn young_records_are_left_alone() {
         Offset::new(2)
     );
     simulation.clock.advance(Duration::from_millis(900));
+    // What somebody needs as it is.
+    for (needed, uncleanable) in [(0, 0), (2, 2), (3, 2), (4, 4), (9, 4)] {
+        let backlog = log.clean_backlog_below(&config, Offset::new(needed));
+        let found = backlog.unwrap().first_uncleanable;
+        assert_eq!(found, Offset::new(uncleanable), "{needed}");
+    }
     assert_eq!(
         log.clean_backlog(&config).unwrap().first_uncleanable,
         Offset::new(4)
