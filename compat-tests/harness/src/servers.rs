@@ -9,12 +9,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The broker's settings in all suites: the users that the Fluss clients' own suites expect, and no
-/// delay before a first rebalance, because the suites have many groups.
+/// The broker's settings in all suites: the users that the Fluss clients' own suites expect, no delay
+/// before a first rebalance, because the suites have many groups, and snapshots that are made soon.
 const VLTAVA_SETTINGS: &[&str] = &[
     "security.protocol.map=CLIENT:sasl",
     "security.sasl.plain.credentials=admin:admin-secret,alice:alice-secret",
     "group.initial.rebalance.delay.ms=0",
+    "kv.snapshot.interval=500",
 ];
 /// What the suite inside fluss-rs wants of its server.
 const TINY_SEGMENTS: &[(&str, &str)] = &[
@@ -136,6 +137,8 @@ pub struct Lent {
 
 fn start_fluss(data: &std::path::Path, tiny_segments: bool) -> Result<FlussPeer, Box<dyn Error>> {
     let mut options = FlussOptions::default();
+    let soon = "kv.snapshot.interval: 500ms".to_owned();
+    options.configuration.push(soon);
     if tiny_segments {
         options.configuration.extend(
             TINY_SEGMENTS
@@ -157,6 +160,9 @@ pub fn start_vltava(data: PathBuf, tiny_segments: bool) -> Result<Running, Box<d
     settings.push(format!(
         "bind.listeners=PLAIN://127.0.0.1:0,CLIENT://{sasl}"
     ));
+    // Clients are told of snapshots in a directory that was named.
+    let remote = data.join("remote");
+    settings.push(format!("remote.data.dir=file://{}", remote.display()));
     if tiny_segments {
         settings.extend(
             TINY_SEGMENTS

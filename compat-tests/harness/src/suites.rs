@@ -184,14 +184,14 @@ pub const ALL: &[Suite] = &[
         "fluss-client 1.0.0",
         Wires::Fluss,
         maven("fluss-1.0", "*Test"),
-        75,
+        77,
     ),
     suite(
         "fluss-java-0.9",
         "fluss-client 0.9.1",
         Wires::Fluss,
         maven("fluss-0.9", "*Test"),
-        75,
+        77,
     ),
     Suite {
         limit: Duration::from_secs(600),
