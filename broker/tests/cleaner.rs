@@ -28,6 +28,8 @@ fn group() -> GroupId {
     GroupId(StrBytes::from_static_str("g"))
 }
 
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+
 async fn commit(kafka: &mut Kafka, partition: i32, offset: i64) {
     let partition = OffsetCommitRequestPartition::default()
         .with_partition_index(partition)
@@ -41,8 +43,14 @@ async fn commit(kafka: &mut Kafka, partition: i32, offset: i64) {
                 .with_name(topic())
                 .with_partitions(vec![partition]),
         ]);
-    let answer = kafka.ask(7, request).await.expect("an answer");
-    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    // A coordinator that has just started loads its log first.
+    loop {
+        let answer = kafka.ask(7, request.clone()).await.expect("an answer");
+        match answer.topics[0].partitions[0].error_code {
+            COORDINATOR_LOAD_IN_PROGRESS => tokio::task::yield_now().await,
+            code => return assert_eq!(code, 0),
+        }
+    }
 }
 
 async fn committed(kafka: &mut Kafka) -> Vec<i64> {
