@@ -199,12 +199,10 @@ impl Index for RocksIndex {
         found.clear();
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::BlockCache);
-        let rows = rows(&self.db);
-        let values = self
-            .db
-            .batched_multi_get_cf_opt(rows, keys.iter().copied(), false, &options);
-        for value in values {
-            match value {
+        for key in keys {
+            // One by one: where a block is not in the cache, RocksDB's MultiGet says that the key
+            // has an empty value (`MarkKeyMayExist`), and not that it does not know.
+            match self.db.get_pinned_opt(key, &options) {
                 Ok(value) => found.push(value.as_deref()),
                 Err(e) if e.kind() == ErrorKind::Incomplete => return Ok(false),
                 Err(e) => return Err(error(e)),

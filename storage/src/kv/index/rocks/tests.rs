@@ -391,3 +391,44 @@ proptest! {
         scenario.run(&mut Mortal::new());
     }
 }
+
+#[test]
+fn what_no_memory_has_is_never_answered_from_memory() {
+    let home = TempDir::new().unwrap();
+    let spec = spec(home.path());
+    let key = |n: u32| n.to_be_bytes();
+    {
+        let shared = shared();
+        let index = RocksIndex::create(&spec, &shared, Offset::ZERO).unwrap();
+        let mut rows = index.start();
+        for n in 0..2_000 {
+            rows.put(&key(n), &[7; 50]);
+        }
+        rows.commit(state(1, 2_000)).unwrap();
+        index.flush().unwrap();
+    }
+    // Nothing is in the cache of the next start.
+    let shared = shared();
+    let index = open(&spec, &shared).unwrap();
+    let mut found = FoundRows::new();
+    for first in (0..2_000).step_by(100) {
+        let keys: Vec<_> = (first..first + 10).map(key).collect();
+        let slices: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
+        if index.get_many_cached(&slices, &mut found).unwrap() {
+            assert!(found.iter().all(|value| value == Some(&[7; 50])));
+        }
+    }
+    assert!(
+        !index
+            .get_many_cached(&[&key(1_999), &key(5)], &mut found)
+            .unwrap()
+    );
+    // Once they were read, memory has them.
+    index.get_many(&[&key(1_999), &key(5)], &mut found).unwrap();
+    assert!(
+        index
+            .get_many_cached(&[&key(1_999), &key(5)], &mut found)
+            .unwrap()
+    );
+    assert!(found.iter().all(|value| value == Some(&[7; 50])));
+}
