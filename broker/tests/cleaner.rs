@@ -61,9 +61,16 @@ async fn committed(kafka: &mut Kafka) -> Vec<i64> {
                 .with_name(topic())
                 .with_partition_indexes(vec![0, 1]),
         ]));
-    let answer = kafka.ask(7, request).await.expect("an answer");
-    let partitions = &answer.topics[0].partitions;
-    partitions.iter().map(|p| p.committed_offset).collect()
+    loop {
+        let answer = kafka.ask(7, request.clone()).await.expect("an answer");
+        if answer.error_code == COORDINATOR_LOAD_IN_PROGRESS {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        assert_eq!(answer.error_code, 0);
+        let partitions = &answer.topics[0].partitions;
+        return partitions.iter().map(|p| p.committed_offset).collect();
+    }
 }
 
 /// All records of a partition that are left.
