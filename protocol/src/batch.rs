@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::SchemaId;
+use crate::ids::{BucketId, SchemaId};
 
 /// "No time is known", as both wires write it.
 pub const NO_TIME: i64 = -1;
@@ -89,6 +89,20 @@ pub struct SourceBlock {
     pub first_sequence: i32,
     /// Sequence of the last record (Kafka) or of the batch (Fluss).
     pub last_sequence: i32,
+}
+
+impl SourceBlock {
+    /// Of a Fluss writer's batch, whose sequence counts batches.
+    pub fn of_fluss(writer_id: i64, sequence: i32, bucket: BucketId) -> SourceBlock {
+        SourceBlock {
+            scheme: ProducerScheme::Fluss,
+            producer_id: writer_id,
+            producer_epoch: 0,
+            source_partition: bucket.value(),
+            first_sequence: sequence,
+            last_sequence: sequence,
+        }
+    }
 }
 
 /// A validated batch that has no offset yet: what a log's `append` takes.

@@ -12,7 +12,7 @@ use super::error::Failure;
 use super::resolve;
 use super::topic::TopicKeys;
 use super::wire::Context;
-use crate::tablets::OpenBucket;
+use crate::tablets::{OpenBucket, has_default_bucket_key};
 
 /// What a request says about a bucket of a primary-key table.
 #[derive(Debug, Clone, Copy)]
@@ -86,13 +86,4 @@ fn check_client(version: i16, table: &Table) -> Result<(), Failure> {
         table.path
     );
     Err(Failure::new(ErrorCode::UnsupportedVersion, text))
-}
-
-/// True when rows are spread over buckets by their whole key.
-pub fn has_default_bucket_key(table: &Table) -> bool {
-    let key = &table.schema().schema.primary_key;
-    let key = key
-        .iter()
-        .filter(|name| !table.partition_keys.contains(name));
-    key.eq(&table.bucket_keys)
 }

@@ -3,6 +3,7 @@
 //! [`FlussWire`] takes frames, [`dispatch`] holds the one table of what is served, `handlers` a
 //! file per API or resource. What the core says becomes an error code in [`error`], once.
 
+mod acks;
 pub mod auto_partition;
 pub mod describe;
 pub mod dispatch;

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::fluss::api::{ApiKey, SMALL_BODY_BYTES_MAX};
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::frame::{FrameTooLong, RequestFrame, encode_error};
+use tokio::time::Instant;
 
 use super::dispatch::{self, SERVED};
+use super::error::Failure;
 use super::login::Login;
 use super::scanners::Scanners;
 use crate::broker::Broker;
@@ -17,6 +20,9 @@ use crate::config::Security;
 use crate::memory::{Grant, Share};
 use crate::metrics::{ApiMeter, table};
 use crate::net::{Answer, Order, Peer, Started, Wire};
+
+/// How long an answer waits for memory.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
 /// The Fluss wire.
 pub struct FlussWire {
@@ -75,6 +81,17 @@ impl Context {
     /// The core.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.shared.broker
+    }
+
+    /// So much of the fetch memory, for an answer that is not waited for with a long poll.
+    pub async fn memory(&self, bytes: usize) -> Result<Grant, Failure> {
+        let deadline = Instant::now() + MEMORY_WAIT;
+        let memory = &self.broker().fetch_memory;
+        let grant = memory.grant_whole(&self.fetch_share, bytes, deadline);
+        grant.await.ok_or_else(|| {
+            let text = "too many answers wait for their clients";
+            Failure::new(ErrorCode::RequestTimeOut, text)
+        })
     }
 }
 

@@ -4,6 +4,10 @@
 //! metric; else they begin with `vltava_`. Other crates count by these names with the macros of
 //! `metrics`; a name that is not listed here has no help text and no place on the dashboard.
 
+mod of_tablets;
+
+pub(super) use of_tablets::OF_TABLETS;
+
 /// One metric.
 #[derive(Debug)]
 pub struct Metric {
@@ -215,101 +219,6 @@ pub(super) static MAX_FILES: Metric =
 pub(super) static THREADS: Metric = gauge("process_threads", &[], "Threads.");
 
 /// Counted elsewhere, with the macros of `metrics`, under these names.
-/// Read from the open tablets when somebody asks; see `tablets.rs`.
-pub(super) static OF_TABLETS: TabletMetrics = TabletMetrics {
-    size: gauge(
-        "kafka_log_log_size",
-        &["topic", "partition"],
-        "Size of a log, bytes.",
-    ),
-    log_start: gauge(
-        "kafka_log_log_logstartoffset",
-        &["topic", "partition"],
-        "First offset of a log.",
-    ),
-    log_end: gauge(
-        "kafka_log_log_logendoffset",
-        &["topic", "partition"],
-        "Next offset of a log.",
-    ),
-    high_watermark: gauge(
-        "vltava_log_high_watermark",
-        &["topic", "partition"],
-        "Offset up to which a log may be read.",
-    ),
-    index_lag: gauge(
-        "vltava_kv_index_lag",
-        &["topic", "partition"],
-        "Offsets that a log promises and the index of its rows does not have yet.",
-    ),
-    open_indexes: gauge("vltava_kv_open_indexes", &[], "Indexes that are open."),
-    cache_bytes: gauge(
-        "vltava_kv_cache_bytes",
-        &[],
-        "Memory of the indexes: blocks of their files and write buffers.",
-    ),
-    write_buffer_bytes: gauge(
-        "vltava_kv_write_buffer_bytes",
-        &[],
-        "Of that memory, what is not on disk yet.",
-    ),
-    index_disk_bytes: gauge(
-        "vltava_kv_index_disk_bytes",
-        &[],
-        "Bytes of the indexes' files.",
-    ),
-    compaction_bytes: gauge(
-        "vltava_kv_compaction_pending_bytes",
-        &[],
-        "Bytes that compaction of the indexes has to write.",
-    ),
-    overlapping_files: gauge(
-        "vltava_kv_overlapping_files",
-        &[],
-        "Most files of one index that every lookup may have to ask.",
-    ),
-    stopped_indexes: gauge(
-        "vltava_kv_stopped_indexes",
-        &[],
-        "Indexes whose writes wait for compaction.",
-    ),
-};
-
-/// The metrics of [`OF_TABLETS`].
-pub(super) struct TabletMetrics {
-    pub(super) size: Metric,
-    pub(super) log_start: Metric,
-    pub(super) log_end: Metric,
-    pub(super) high_watermark: Metric,
-    pub(super) index_lag: Metric,
-    pub(super) open_indexes: Metric,
-    pub(super) cache_bytes: Metric,
-    pub(super) write_buffer_bytes: Metric,
-    pub(super) index_disk_bytes: Metric,
-    pub(super) compaction_bytes: Metric,
-    pub(super) overlapping_files: Metric,
-    pub(super) stopped_indexes: Metric,
-}
-
-impl TabletMetrics {
-    fn all(&self) -> [&Metric; 12] {
-        [
-            &self.size,
-            &self.log_start,
-            &self.log_end,
-            &self.high_watermark,
-            &self.index_lag,
-            &self.open_indexes,
-            &self.cache_bytes,
-            &self.write_buffer_bytes,
-            &self.index_disk_bytes,
-            &self.compaction_bytes,
-            &self.overlapping_files,
-            &self.stopped_indexes,
-        ]
-    }
-}
-
 static BY_NAME: &[Metric] = &[
     histogram(
         "kafka_log_logflushstats_logflushrateandtimems",
@@ -612,105 +521,4 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeSet, HashSet};
-
-    use super::*;
-
-    #[test]
-    fn every_metric_has_its_own_name_in_prometheus_form() {
-        let mut seen = HashSet::new();
-        for metric in all() {
-            assert!(seen.insert(metric.name), "{} is there twice", metric.name);
-            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            assert!(metric.name.chars().all(legal), "{}", metric.name);
-            assert!(metric.help.ends_with('.'), "{}", metric.name);
-            let is_total = metric.name.ends_with("_total");
-            assert_eq!(
-                is_total,
-                metric.kind == MetricKind::Counter,
-                "{}",
-                metric.name
-            );
-        }
-    }
-
-    /// Files of Rust below a directory.
-    fn sources(directory: &std::path::Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                sources(&path, found);
-            } else if path.extension().is_some_and(|e| e == "rs")
-                && !path.ends_with("metrics/table.rs")
-            {
-                found.push(std::fs::read_to_string(&path).expect("a text"));
-            }
-        }
-    }
-
-    #[test]
-    fn what_the_table_names_is_counted_somewhere_and_nothing_else_is() {
-        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let mut texts = Vec::new();
-        for part in ["storage/src", "tiering/src", "broker/src"] {
-            sources(&root.join(part), &mut texts);
-        }
-        let texts = texts.concat();
-        for metric in BY_NAME {
-            let quoted = format!("\"{}\"", metric.name);
-            assert!(texts.contains(&quoted), "nobody counts {}", metric.name);
-        }
-        let known: HashSet<&str> = all().map(|metric| metric.name).collect();
-        for macro_name in ["counter!(", "gauge!(", "histogram!("] {
-            for used in texts.split(macro_name).skip(1) {
-                let Some(name) = used.trim_start().strip_prefix('"') else {
-                    continue;
-                };
-                let name = name.split('"').next().expect("a first part");
-                assert!(known.contains(name), "{name} is not in the table");
-            }
-        }
-    }
-
-    /// The names in a text of PromQL that look like metrics.
-    fn names(text: &str) -> BTreeSet<String> {
-        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .filter(|word| {
-                ["kafka_", "fluss_", "vltava_", "process_"]
-                    .iter()
-                    .any(|p| word.starts_with(p))
-            })
-            .map(|word| {
-                ["_bucket", "_sum", "_count"]
-                    .iter()
-                    .find_map(|suffix| word.strip_suffix(suffix))
-                    .unwrap_or(word)
-                    .to_owned()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_dashboard_names_only_metrics_of_the_table() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../configs/grafana-dashboard.json"
-        );
-        let text = std::fs::read_to_string(path).expect("the dashboard");
-        let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let mut named = BTreeSet::new();
-        for panel in dashboard["panels"].as_array().expect("panels") {
-            for target in panel["targets"].as_array().into_iter().flatten() {
-                named.extend(names(target["expr"].as_str().expect("an expression")));
-            }
-        }
-        assert!(named.len() > 10, "the dashboard shows {named:?} only");
-        for name in named {
-            assert!(
-                all().any(|metric| metric.name == name),
-                "{name} is not in the table"
-            );
-        }
-    }
-}
+mod tests;

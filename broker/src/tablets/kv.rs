@@ -66,6 +66,11 @@ pub fn key_columns(table: &Table) -> Vec<String> {
     columns.cloned().collect()
 }
 
+/// True when rows are spread over buckets by their whole key.
+pub fn has_default_bucket_key(table: &Table) -> bool {
+    table.bucket_keys == key_columns(table)
+}
+
 /// How clients encode the keys of a table.
 pub fn key_encoder(table: &Table, options: &TableConfig) -> KeyEncoder {
     let lake = options
@@ -75,7 +80,7 @@ pub fn key_encoder(table: &Table, options: &TableConfig) -> KeyEncoder {
         .kv_format_version
         .and_then(|version| u32::try_from(version).ok())
         .unwrap_or(KEY_FORMAT_DEFAULT);
-    KeyEncoder::of_primary_key(lake, version, table.bucket_keys == key_columns(table))
+    KeyEncoder::of_primary_key(lake, version, has_default_bucket_key(table))
 }
 
 /// Types of the leading key columns that rows can be looked up by; none where the bucket key is the

@@ -28,7 +28,7 @@ use kv::kv_table_of;
 use settings::{log_config, shape_of};
 
 pub use kind::{align_all, follow_policy, is_compacted, new_topic};
-pub use kv::{KvTableError, key_columns, key_encoder};
+pub use kv::{KvTableError, has_default_bucket_key, key_columns, key_encoder};
 pub use row_numbers::RowNumbers;
 pub use settings::{is_upserted, overrides_of, settings_of};
 

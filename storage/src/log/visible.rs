@@ -91,10 +91,4 @@ impl Log {
             .fetch_max(end.value(), Ordering::AcqRel);
         self.waiters.moved_to(self.visible.raise());
     }
-
-    /// Nobody holds the watermark back any more.
-    pub fn hold_back_no_more(&self) {
-        *self.visible.holder.write() = None;
-        self.release_to(Offset::new(i64::MAX));
-    }
 }

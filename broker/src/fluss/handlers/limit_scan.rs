@@ -1,15 +1,11 @@
 //! LIMIT_SCAN (1033): of a log the last rows of a bucket, in whole batches that clients cut; of a
 //! primary-key table the first rows by their keys, in one batch of values.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{LimitScanRequest, LimitScanResponse};
 use protocol::fluss::records_answer::encode_limit_scan;
 use protocol::fluss::value::ValueBatchBuilder;
 use storage::tablet::FlussRead;
-use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
 use crate::fluss::keyed::{self, Asked, Keys};
@@ -18,9 +14,6 @@ use crate::fluss::resolve;
 use crate::fluss::wire::{Context, Records};
 use crate::memory::Grant;
 use crate::tablets::OpenBucket;
-
-/// How long a scan waits for memory.
-const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads the last rows. What is wrong with the bucket stands in the answer.
 pub async fn handle(context: &Context, request: LimitScanRequest) -> Result<Records, Failure> {
@@ -79,7 +72,7 @@ async fn last_of_log(context: &Context, bucket: &OpenBucket, limit: i32) -> Resu
             grant: None,
         });
     }
-    let grant = memory(context).await?;
+    let grant = context.memory(bytes_max(context)).await?;
     let read = FlussRead {
         offset: end + -rows,
         bytes_max: grant.bytes(),
@@ -102,7 +95,7 @@ async fn last_of_log(context: &Context, bucket: &OpenBucket, limit: i32) -> Resu
 
 async fn first_by_key(context: &Context, asked: Asked, limit: i32) -> Result<Found, Failure> {
     let (_, kv) = keyed::bucket(context, asked).await?;
-    let grant = memory(context).await?;
+    let grant = context.memory(bytes_max(context)).await?;
     let limit = usize::try_from(limit).unwrap_or(0);
     let rows = match kv {
         Keys::Table(kv) => {
@@ -124,14 +117,7 @@ async fn first_by_key(context: &Context, asked: Asked, limit: i32) -> Result<Fou
     })
 }
 
-async fn memory(context: &Context) -> Result<Grant, Failure> {
-    let broker = context.broker();
-    let bytes_max = broker.config().fetch().answer_bytes_max;
-    let deadline = Instant::now() + MEMORY_WAIT;
-    let memory = &broker.fetch_memory;
-    let grant = memory.grant_whole(&context.fetch_share, bytes_max, deadline);
-    grant.await.ok_or_else(|| {
-        let text = "too many answers wait for their clients";
-        Failure::new(ErrorCode::RequestTimeOut, text)
-    })
+/// Most bytes of an answer.
+fn bytes_max(context: &Context) -> usize {
+    context.broker().config().fetch().answer_bytes_max
 }

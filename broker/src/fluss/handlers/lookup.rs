@@ -4,8 +4,6 @@
 
 mod insert;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::stream::{FuturesOrdered, StreamExt};
 use protocol::fluss::error::ErrorCode;
@@ -16,7 +14,6 @@ use protocol::fluss::messages::{
     PrefixLookupRequest, PrefixLookupResponse,
 };
 use protocol::ids::TabletId;
-use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
 use crate::fluss::keyed::{self, Asked, Keys};
@@ -26,8 +23,6 @@ use crate::fluss::wire::{Context, Records};
 use crate::memory::Grant;
 use insert::Insert;
 
-/// How long a lookup waits for memory.
-const MEMORY_WAIT: Duration = Duration::from_secs(5);
 /// What the value of a key is taken to need before it is known.
 const VALUE_BYTES: usize = 256;
 /// What the rows of a prefix are taken to need at first.
@@ -267,15 +262,8 @@ impl Budget {
     }
 
     async fn take_bytes(context: &Context, wanted: usize) -> Result<Budget, Failure> {
-        let memory = &context.broker().fetch_memory;
-        let deadline = Instant::now() + MEMORY_WAIT;
-        let grant = memory.grant_whole(&context.fetch_share, wanted, deadline);
-        let grant = grant.await.ok_or_else(|| {
-            let text = "too many answers wait for their clients";
-            Failure::new(ErrorCode::RequestTimeOut, text)
-        })?;
         Ok(Budget {
-            grant,
+            grant: context.memory(wanted).await?,
             bytes_max: wanted,
         })
     }

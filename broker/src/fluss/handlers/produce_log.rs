@@ -3,7 +3,6 @@
 //! bucket succeeds or fails for itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::batch::{BatchFormat, UnassignedBatch};
@@ -18,6 +17,7 @@ use storage::log::{Append, AppendTicket, Until};
 use storage::tablet::TableShape;
 use tokio::time::Instant;
 
+use crate::fluss::acks;
 use crate::fluss::error::Failure;
 use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
@@ -43,20 +43,11 @@ struct Bucket {
 
 /// Validates and queues all batches of a request.
 pub async fn start(context: &Context, request: ProduceLogRequest) -> Result<Queued, Failure> {
-    if !(-1..=1).contains(&request.acks) {
-        let text = format!("acks is {}, and must be -1, 0 or 1", request.acks);
-        return Err(Failure::new(ErrorCode::InvalidRequiredAcks, text));
-    }
+    let until = acks::until(request.acks)?;
     resolve::check_bucket_count(request.buckets_req.len())?;
-    let until = if request.acks == -1 {
-        Until::Durable
-    } else {
-        Until::Appended
-    };
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut queued = Queued {
         until,
-        deadline: Instant::now() + timeout,
+        deadline: acks::deadline(request.timeout_ms),
         buckets: Vec::with_capacity(request.buckets_req.len()),
     };
     for asked in request.buckets_req {
@@ -75,13 +66,7 @@ async fn queue(
 ) -> Result<AppendTicket, Failure> {
     let bucket = resolve::bucket(context.broker(), id).await?;
     check_writable(&bucket)?;
-    if until == Until::Durable && bucket.settings.insync_replicas_min > 1 {
-        let text = format!(
-            "table {} wants more replicas in sync than there are",
-            bucket.table.path
-        );
-        return Err(Failure::new(ErrorCode::NotEnoughReplicas, text));
-    }
+    acks::check_replicas(&bucket, until)?;
     let unpacking = &context.broker().unpacking;
     let batches = validated(unpacking, bucket.tablet.shape(), id.bucket, records).await;
     let batches = batches.map_err(|error| Failure::from(&error))?;

@@ -5,8 +5,6 @@
 //! Storage backpressure has a code of its own since version 2; `pressure` in answers stays unset,
 //! as clients would only guess from it how long to wait.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{PbPutKvRespForBucket, PutKvRequest, PutKvResponse};
@@ -16,6 +14,7 @@ use storage::kv::tablet::{InvalidPut, KvTablet, Put, PutTicket};
 use storage::log::{Appended, Until};
 use tokio::time::Instant;
 
+use crate::fluss::acks;
 use crate::fluss::error::Failure;
 use crate::fluss::keyed::{self, Asked, Keys};
 use crate::fluss::refusals::Refusals;
@@ -62,14 +61,14 @@ impl Pending {
 
 /// Checks and queues all batches of a request.
 pub async fn start(context: &Context, request: PutKvRequest) -> Result<Queued, Failure> {
-    let until = until(request.acks)?;
+    let until = acks::until(request.acks)?;
     let mode = MergeMode::of_code(request.agg_mode).ok_or_else(|| {
         let text = format!("merge mode {:?} is unknown", request.agg_mode);
         Failure::new(ErrorCode::UnknownServerError, text)
     })?;
     resolve::check_bucket_count(request.buckets_req.len())?;
     let mut queued = Queued {
-        deadline: deadline(request.timeout_ms),
+        deadline: acks::deadline(request.timeout_ms),
         buckets: Vec::with_capacity(request.buckets_req.len()),
     };
     for bucket in request.buckets_req {
@@ -84,23 +83,6 @@ pub async fn start(context: &Context, request: PutKvRequest) -> Result<Queued, F
     Ok(queued)
 }
 
-/// What a write with these acks waits for.
-pub(super) fn until(acks: i32) -> Result<Until, Failure> {
-    match acks {
-        -1 => Ok(Until::Durable),
-        0 | 1 => Ok(Until::Appended),
-        _ => {
-            let text = format!("acks is {acks}, and must be -1, 0 or 1");
-            Err(Failure::new(ErrorCode::InvalidRequiredAcks, text))
-        }
-    }
-}
-
-/// When a write that may take so long is given up.
-pub(super) fn deadline(timeout_ms: i32) -> Instant {
-    Instant::now() + Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
-}
-
 async fn queue(
     context: &Context,
     asked: Asked,
@@ -110,13 +92,7 @@ async fn queue(
     until: Until,
 ) -> Result<Pending, Failure> {
     let (bucket, keys) = keyed::bucket(context, asked).await?;
-    if until == Until::Durable && bucket.settings.insync_replicas_min > 1 {
-        let text = format!(
-            "table {} wants more replicas in sync than there are",
-            bucket.table.path
-        );
-        return Err(Failure::new(ErrorCode::NotEnoughReplicas, text));
-    }
+    acks::check_replicas(&bucket, until)?;
     let kv = match keys {
         Keys::Table(kv) => kv,
         Keys::Topic(topic) => {

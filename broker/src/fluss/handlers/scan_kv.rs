@@ -1,15 +1,12 @@
 //! SCAN_KV (1061): all rows of a bucket as they are at one moment, in as many answers as the client
 //! wants. What is wrong stands in the answer, and ends the scan.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{PbScanReqForBucket, ScanKvRequest, ScanKvResponse};
 use protocol::fluss::records_answer::encode_scan_kv;
 use protocol::ids::TabletId;
 use storage::kv::scan::{Piece, Scan};
-use tokio::time::Instant;
 
 use crate::fluss::error::Failure;
 use crate::fluss::keyed::{self, Asked, Keys};
@@ -18,9 +15,6 @@ use crate::fluss::resolve;
 use crate::fluss::scanners::Turn;
 use crate::fluss::wire::{Context, Records};
 use crate::memory::Grant;
-
-/// How long a scan waits for memory.
-const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
 /// One call of a scan, answered.
 #[derive(Default)]
@@ -192,13 +186,7 @@ async fn next(context: &Context, id: &[u8], turn: Turn, bytes: usize) -> Result<
 
 async fn piece(context: &Context, turn: &Turn, bytes: usize) -> Result<(Piece, Grant), Failure> {
     let bytes_max = context.shared.scanners.batch_bytes(bytes);
-    let memory = &context.broker().fetch_memory;
-    let deadline = Instant::now() + MEMORY_WAIT;
-    let grant = memory.grant_whole(&context.fetch_share, bytes_max, deadline);
-    let grant = grant.await.ok_or_else(|| {
-        let text = "too many answers wait for their clients";
-        Failure::new(ErrorCode::RequestTimeOut, text)
-    })?;
+    let grant = context.memory(bytes_max).await?;
     let piece = turn.scan.next(bytes_max.min(grant.bytes())).await;
     let piece = piece.map_err(|error| Failure::from(&error))?;
     let grant = grant.settle(piece.records.as_ref().map_or(0, Bytes::len));

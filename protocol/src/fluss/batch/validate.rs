@@ -9,7 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::{BatchError, Batches, Changes, LogBatch, NO_WRITER};
-use crate::batch::{BatchFormat, NO_TIME, ProducerScheme, SourceBlock, UnassignedBatch};
+use crate::batch::{BatchFormat, NO_TIME, SourceBlock, UnassignedBatch};
 use crate::columnar::{
     ColumnError, DecodeError, Decoder, RowsError, record_count, split_change_types,
 };
@@ -275,14 +275,7 @@ fn source_block(batch: &LogBatch, bucket: BucketId) -> Result<Option<SourceBlock
             sequence,
         });
     }
-    Ok(Some(SourceBlock {
-        scheme: ProducerScheme::Fluss,
-        producer_id: writer_id,
-        producer_epoch: 0,
-        source_partition: bucket.value(),
-        first_sequence: sequence,
-        last_sequence: sequence,
-    }))
+    Ok(Some(SourceBlock::of_fluss(writer_id, sequence, bucket)))
 }
 
 /// The largest value of a column of milliseconds; [`NO_TIME`] when all are null or it is none.

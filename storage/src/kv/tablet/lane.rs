@@ -8,7 +8,7 @@ use protocol::ids::Offset;
 use tokio::sync::oneshot;
 
 use super::{Core, Inner, KvError, Put, PutTicket, Slot};
-use crate::kv::index::epoch_below;
+use crate::kv::index::{Index, IndexError, epoch_below};
 use crate::kv::writer::PutError;
 use crate::log::{Append, AppendAnswer, Appended, Until};
 
@@ -118,7 +118,9 @@ impl Inner {
                 std::mem::take(&mut queue.puts)
             };
             self.apply(&mut slot);
-            metrics::histogram!("vltava_kv_put_group_size").record(puts.len() as f64);
+            if !puts.is_empty() {
+                metrics::histogram!("vltava_kv_put_group_size").record(puts.len() as f64);
+            }
             let mut appended = false;
             while let Some(put) = puts.pop_front() {
                 match self.put_next(&mut slot, put) {
@@ -209,11 +211,7 @@ impl Inner {
 
     /// # Errors
     /// The index failed; the client was told.
-    fn merge_and_append(
-        &self,
-        core: &mut Core,
-        queued: QueuedPut,
-    ) -> Result<Step, crate::kv::index::IndexError> {
+    fn merge_and_append(&self, core: &mut Core, queued: QueuedPut) -> Result<Step, IndexError> {
         let table = self.table();
         let Put {
             batch,
@@ -247,9 +245,9 @@ impl Inner {
             Err(error) => {
                 let lost = match &error {
                     PutError::Index(error) => Some(error.clone()),
-                    PutError::Stored { source, .. } => Some(crate::kv::index::IndexError::Corrupt(
-                        format!("stored value: {source}"),
-                    )),
+                    PutError::Stored { source, .. } => {
+                        Some(IndexError::Corrupt(format!("stored value: {source}")))
+                    }
                     _ => None,
                 };
                 queued.refuse(error.into());
@@ -302,13 +300,18 @@ impl Inner {
         if applied <= flushed || behind <= self.resources.limits.replay_bytes_max {
             return;
         }
-        match index.flush() {
-            Ok(()) => self.flushed.store(applied.value(), Ordering::Relaxed),
-            Err(error) => {
-                let log = self.log.log().id();
-                tracing::warn!(%log, %error, "cannot flush the index, opening it would take longer");
-            }
+        if let Err(error) = self.flush(&*index) {
+            let log = self.log.log().id();
+            tracing::warn!(%log, %error, "cannot flush the index, opening it would take longer");
         }
+    }
+
+    /// Flushes the index, and gives the offset below which it has everything on disk.
+    pub(super) fn flush(&self, index: &dyn Index) -> Result<Offset, IndexError> {
+        let applied = index.state().applied;
+        index.flush()?;
+        self.flushed.fetch_max(applied.value(), Ordering::Relaxed);
+        Ok(applied)
     }
 
     pub(super) fn close(&self, flush: bool) {

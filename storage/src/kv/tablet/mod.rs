@@ -245,9 +245,8 @@ impl KvTablet {
     /// The index cannot be opened or flushed.
     pub fn flushed_end(&self) -> Result<Offset, KvError> {
         let index = self.inner.open_for_reading()?;
-        let applied = index.state().applied;
-        index.flush().map_err(OpenIndexError::Index)?;
-        Ok(applied)
+        let flushed = self.inner.flush(&*index);
+        Ok(flushed.map_err(OpenIndexError::Index)?)
     }
 
     /// Answers what waits, flushes the index and takes no more puts. To be called before the log

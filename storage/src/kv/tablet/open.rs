@@ -82,6 +82,8 @@ impl Inner {
         let table = self.table();
         let started = log.context().env.clock.monotonic();
         let from = index.state().applied;
+        // What is open now is what the disk had.
+        self.flushed.store(from.value(), Ordering::Relaxed);
         let end = log.watermarks().log_end;
         self.replay(&*index, &table, end)?;
         let millis = log

@@ -1,6 +1,6 @@
 //! A batch on its way into a bucket, and the answer that its writer waits for.
 
-use protocol::batch::{ProducerScheme, SourceBlock};
+use protocol::batch::SourceBlock;
 use protocol::fluss::kv_batch::KvBatch;
 use protocol::ids::BucketId;
 use tokio::sync::oneshot;
@@ -43,14 +43,7 @@ impl Put {
             return Some(part.source);
         }
         let (writer_id, sequence) = self.batch.writer()?;
-        Some(SourceBlock {
-            scheme: ProducerScheme::Fluss,
-            producer_id: writer_id,
-            producer_epoch: 0,
-            source_partition: bucket.value(),
-            first_sequence: sequence,
-            last_sequence: sequence,
-        })
+        Some(SourceBlock::of_fluss(writer_id, sequence, bucket))
     }
 }
 

@@ -60,7 +60,6 @@ pub(super) struct FrameReader {
     /// Of Fluss frames, which are older than the topic's key.
     unkeyed: Schema,
     rows: RowWriter,
-    entry: Vec<u8>,
 }
 
 impl FrameReader {
@@ -70,7 +69,6 @@ impl FrameReader {
             decoder: Decoder::default(),
             unkeyed: raw_schema(false),
             rows: RowWriter::new(),
-            entry: Vec::new(),
         }
     }
 
@@ -92,8 +90,7 @@ impl FrameReader {
             _ => self.fluss(header, batch, from, schema_id, apply),
         };
         self.scratch.trim();
-        self.entry.clear();
-        self.entry.shrink_to(ENTRY_BYTES_KEPT);
+        self.rows.trim();
         read
     }
 
@@ -123,16 +120,9 @@ impl FrameReader {
                 record_time,
                 value: record.value,
             };
-            self.entry.clear();
             let headers = record.headers.iter().map(|h| (h.key, h.value));
-            self.rows
-                .write(schema_id, key, &found, headers, &mut self.entry)
-                .map_err(FrameError::from)?;
-            apply(Keyed {
-                offset,
-                key,
-                entry: &self.entry,
-            })?;
+            let keyed = self.rows.keyed(schema_id, key, &found, headers);
+            apply(keyed.map_err(FrameError::from)?)?;
         }
         Ok(())
     }
@@ -174,16 +164,9 @@ impl FrameReader {
                 record_time: row.timestamp_ms.unwrap_or(NO_TIME),
                 value: row.value.filter(|_| change != ChangeType::Delete),
             };
-            self.entry.clear();
             let headers = row.headers().map(|(key, value)| (key.as_bytes(), value));
-            self.rows
-                .write(schema_id, key, &found, headers, &mut self.entry)
-                .map_err(FrameError::from)?;
-            apply(Keyed {
-                offset,
-                key,
-                entry: &self.entry,
-            })?;
+            let keyed = self.rows.keyed(schema_id, key, &found, headers);
+            apply(keyed.map_err(FrameError::from)?)?;
         }
         Ok(())
     }
@@ -192,16 +175,44 @@ impl FrameReader {
 /// Writes rows of the raw schema as lookups answer with them.
 struct RowWriter {
     layout: RowLayout,
+    entry: Vec<u8>,
 }
 
 impl RowWriter {
     fn new() -> RowWriter {
         RowWriter {
             layout: RowLayout::of(KvFormat::Compacted, &raw_schema(true)),
+            entry: Vec::new(),
         }
     }
 
-    /// Appends the entry of a record whose value is still the record's.
+    /// A record, whose value is still the record's, with its entry.
+    fn keyed<'w, 'r>(
+        &'w mut self,
+        schema_id: SchemaId,
+        key: &'w [u8],
+        record: &Entry<'r>,
+        headers: impl Iterator<Item = (&'r [u8], Option<&'r [u8]>)>,
+    ) -> Result<Keyed<'w>, RowError> {
+        let mut entry = std::mem::take(&mut self.entry);
+        entry.clear();
+        let written = self.write(schema_id, key, record, headers, &mut entry);
+        self.entry = entry;
+        written?;
+        Ok(Keyed {
+            offset: record.offset,
+            key,
+            entry: &self.entry,
+        })
+    }
+
+    /// Gives back the memory of a large entry.
+    fn trim(&mut self) {
+        self.entry.clear();
+        self.entry.shrink_to(ENTRY_BYTES_KEPT);
+    }
+
+    /// Appends the entry of a record.
     fn write<'r>(
         &self,
         schema_id: SchemaId,

@@ -11,6 +11,7 @@ use storage::log::Until;
 use tokio::time::Instant;
 
 use super::values_of;
+use crate::fluss::acks;
 use crate::fluss::error::Failure;
 use crate::fluss::handlers::put_kv;
 use crate::fluss::keyed::Keys;
@@ -29,13 +30,13 @@ impl Insert {
         if request.insert_if_not_exists != Some(true) {
             return Ok(None);
         }
-        let (Some(acks), Some(timeout_ms)) = (request.acks, request.timeout_ms) else {
+        let (Some(wanted), Some(timeout_ms)) = (request.acks, request.timeout_ms) else {
             let text = "to insert keys, a lookup needs acks and timeout_ms";
             return Err(Failure::new(ErrorCode::InvalidRequiredAcks, text));
         };
-        put_kv::until(acks)?;
+        acks::until(wanted)?;
         Ok(Some(Insert {
-            deadline: put_kv::deadline(timeout_ms),
+            deadline: acks::deadline(timeout_ms),
         }))
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::ProducerScheme;
 use crate::columnar::{RowsBuilder, arrow_schema, datum_at};
 use crate::fluss::arrow_message::BufferCodec;
 use crate::fluss::batch::{BatchSpec, build_arrow, build_empty, build_rows};
