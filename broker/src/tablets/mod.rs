@@ -113,6 +113,8 @@ pub struct Tablets {
     opening: Mutex<HashMap<TabletId, Arc<Mutex<()>>>>,
     /// Bounds how many are opened at a time for those who wait.
     opening_turns: Semaphore,
+    /// Buckets of dropped tables, whose indexes are closed before their files are deleted.
+    discarded: Mutex<Vec<Arc<OpenBucket>>>,
 }
 
 impl Tablets {
@@ -129,6 +131,7 @@ impl Tablets {
             open: RwLock::default(),
             opening: Mutex::default(),
             opening_turns: Semaphore::new(AT_ONCE),
+            discarded: Mutex::default(),
         })
     }
 
@@ -211,18 +214,17 @@ impl Tablets {
             });
         }
         for bucket in gone {
-            if let Some(kv) = &bucket.kv {
-                kv.abandon();
-            }
             let log = bucket.tablet.log().log();
             log.abandon();
             self.resources.transcoder.forget(log.id());
+            self.discarded.lock().push(bucket);
         }
     }
 
     /// Deletes the files of dropped tables. Waits for the disk.
     pub fn delete_dropped(&self) {
         self.refresh();
+        self.discard_indexes();
         let disk = &self.resources.context.env.disk;
         for dropped in self.catalog.view().dropped() {
             let directory = directory_of(
@@ -240,6 +242,20 @@ impl Tablets {
                 .forget_dropped(dropped.table, dropped.table_partition);
             if let Err(error) = forgotten {
                 tracing::warn!(table = %dropped.table, %error, "cannot forget a dropped table");
+            }
+        }
+    }
+
+    /// Closes the indexes of dropped tables: an open one would write into a directory that is being
+    /// deleted. Waits for the disk.
+    pub(super) fn discard_indexes(&self) {
+        let discarded = std::mem::take(&mut *self.discarded.lock());
+        for bucket in discarded {
+            if let Some(kv) = &bucket.kv {
+                kv.discard();
+            }
+            if let Some(topic) = &bucket.topic {
+                topic.discard();
             }
         }
     }

@@ -158,6 +158,7 @@ impl Tablets {
         on_threads(buckets.into_values().collect(), |bucket| {
             close(&bucket);
         });
+        self.discard_indexes();
     }
 }
 
@@ -166,7 +167,7 @@ fn close(bucket: &OpenBucket) {
     if let Some(kv) = &bucket.kv {
         kv.close();
     }
-    if let Some(Err(error)) = bucket.topic.as_ref().map(TopicIndex::flush) {
+    if let Some(Err(error)) = bucket.topic.as_ref().map(TopicIndex::close) {
         tracing::warn!(table = %bucket.table.path, %error, "the next start follows more of a topic's log");
     }
     let log = bucket.tablet.log();

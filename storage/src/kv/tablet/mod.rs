@@ -255,10 +255,9 @@ impl KvTablet {
         self.inner.close(true);
     }
 
-    /// Forgets the index without flushing it, in the background: the table is about to be deleted.
-    pub fn abandon(&self) {
-        let inner = Arc::clone(&self.inner);
-        self.inner.resources.lanes.run(move || inner.close(false));
+    /// Forgets the index without flushing it: the table's files are about to be deleted. Blocks.
+    pub fn discard(&self) {
+        self.inner.close(false);
     }
 }
 

@@ -99,6 +99,8 @@ struct Inner {
     open: RwLock<Option<Arc<dyn Index>>>,
     /// Damage was found: it is made again before it is opened.
     damaged: AtomicBool,
+    /// It stays closed: the broker stops, or the topic was deleted.
+    closed: AtomicBool,
     /// Held by the one who writes to the index.
     writing: Mutex<()>,
     /// A worker has it, or will.
@@ -126,6 +128,7 @@ impl TopicIndex {
                 shared,
                 open: RwLock::new(None),
                 damaged: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
                 writing: Mutex::new(()),
                 scheduled: AtomicBool::new(false),
                 progress: watch::Sender::default(),
@@ -251,6 +254,24 @@ impl TopicIndex {
             Err(_) => Ok(()),
         }
     }
+
+    /// Writes what only memory has, as [`TopicIndex::flush`] does, and closes the index for
+    /// good. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk refuses; nothing is lost by it.
+    pub fn close(&self) -> Result<(), TopicIndexError> {
+        match self.inner.close() {
+            Some(index) => Ok(index.flush()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the index without a flush: its files are about to be deleted. Waits for who writes to
+    /// it.
+    pub fn discard(&self) {
+        self.inner.close();
+    }
 }
 
 impl Inner {
@@ -262,6 +283,12 @@ impl Inner {
 
     fn opened(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
         self.open.read().clone().ok_or(TopicIndexError::Closed)
+    }
+
+    fn close(&self) -> Option<Arc<dyn Index>> {
+        let _turn = self.writing.lock();
+        self.closed.store(true, Ordering::Release);
+        self.open.write().take()
     }
 
     /// Has a worker follow the log, once however many ask.
@@ -294,7 +321,9 @@ impl Inner {
                 }
                 Err(error) => {
                     let tablet = self.log.log().id();
-                    tracing::warn!(%tablet, %error, "the index of a topic cannot follow its log");
+                    if !self.closed.load(Ordering::Acquire) {
+                        tracing::warn!(%tablet, %error, "the index of a topic cannot follow its log");
+                    }
                     self.scheduled.store(false, Ordering::Release);
                     self.progress.send_modify(|progress| {
                         progress.failures += 1;
@@ -332,6 +361,9 @@ impl Inner {
     fn open_index(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
         if let Some(index) = &*self.open.read() {
             return Ok(Arc::clone(index));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TopicIndexError::Closed);
         }
         let log = self.log.log();
         let spec = self.spec.index(log.id());

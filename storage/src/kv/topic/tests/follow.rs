@@ -1,6 +1,7 @@
 use protocol::row::Timestamp;
 
 use super::*;
+use crate::kv::topic::TopicIndexError;
 use crate::log::AppendError;
 
 #[tokio::test]
@@ -73,6 +74,24 @@ async fn an_index_goes_on_where_it_was_and_another_tables_is_made_again() {
         assert_eq!(found.as_deref(), Some("after the flush"), "table {table}");
         assert_eq!(world.rows(Owner::Probe, 0).await.len(), 7);
     }
+}
+
+#[tokio::test]
+async fn a_closed_index_is_not_opened_again_by_who_follows() {
+    let mut world = World::new(1);
+    world.put(0, "k0", Some("v")).await;
+    world.buckets[0].follow().await.unwrap();
+    let index = world.buckets[0].clone();
+    index.close().unwrap();
+    assert!(index.index_if_open().is_none());
+    world.put(0, "k1", Some("v")).await;
+    assert!(matches!(index.follow().await, Err(TopicIndexError::Closed)));
+    assert!(index.index_if_open().is_none());
+    // Its files are free, and have what it had.
+    world.reopen_index(0, 1);
+    assert!(world.value(Owner::Probe, "k1").await.is_some());
+    world.buckets[0].discard();
+    assert!(world.buckets[0].index_if_open().is_none());
 }
 
 #[tokio::test]
