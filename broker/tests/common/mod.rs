@@ -10,6 +10,7 @@ pub mod fluss;
 pub mod kafka;
 pub mod kafka_peer;
 pub mod keyed;
+pub mod process;
 pub mod records;
 
 use std::collections::BTreeMap;

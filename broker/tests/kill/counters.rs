@@ -21,8 +21,8 @@ use storage::env::simulated::SeededRandomness;
 use crate::common::fluss::{Client, path};
 use crate::common::kafka_peer::Kafka;
 use crate::common::keyed::{Keyed, lookup, put};
+use crate::common::process::Broker;
 use crate::common::records::of_kafka;
-use crate::process::Broker;
 
 const WRITERS: i32 = 2;
 const KEYS_PER_WRITER: i32 = 6;

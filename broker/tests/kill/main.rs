@@ -20,7 +20,6 @@
 mod common;
 
 mod counters;
-mod process;
 mod reader;
 mod verify;
 mod writer;
@@ -30,8 +29,8 @@ use std::time::Duration;
 
 use common::fluss::{Client, log_table, path};
 use common::kafka_peer::Kafka;
+use common::process::{Broker, check, start_and_kill};
 use counters::{Counted, Counters};
-use process::{Broker, check, start_and_kill};
 use protocol::fluss::messages::PbTablePath;
 use reader::{Reader, follow};
 use storage::env::Randomness;
@@ -43,6 +42,15 @@ use writer::Writer;
 const ROUNDS_PER_TABLE: u64 = 5;
 /// A round takes a second or two; a loaded machine is slower.
 const ROUND_LIMIT: Duration = Duration::from_secs(120);
+
+/// Small segments and frequent checkpoints: more states to be killed in.
+fn settings(mode: &str) -> [(&'static str, String); 3] {
+    [
+        ("flush.mode", mode.to_owned()),
+        ("log.segment.bytes", "100000".to_owned()),
+        ("log.flush.offset.checkpoint.interval.ms", "50".to_owned()),
+    ]
+}
 
 /// Which wire a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +173,7 @@ async fn what_was_acknowledged_survives_every_kill() {
         let played = tokio::time::timeout(ROUND_LIMIT, run).await;
         assert!(played.is_ok(), "seed {seed}: round {round} hangs");
     }
-    let mut broker = Broker::start(data.path(), "fsync");
+    let mut broker = Broker::start(data.path(), &settings("fsync"));
     for subject in &mut subjects {
         verify(subject, &broker, &mut totals).await;
     }
@@ -188,7 +196,7 @@ async fn play(
 ) {
     // The system lives on: in page-cache mode, too, nothing is lost.
     let mode = ["fsync", "page-cache"][(round / ROUNDS_PER_TABLE % 2) as usize];
-    let mut broker = Broker::start(data, mode);
+    let mut broker = Broker::start(data, &settings(mode));
     totals.slowest_start = totals.slowest_start.max(broker.took);
     for subject in subjects.iter_mut() {
         verify(subject, &broker, totals).await;
@@ -242,7 +250,11 @@ async fn play(
         }
     }
     while random.once_in(3) {
-        start_and_kill(data, mode, Duration::from_millis(random.below(60)));
+        start_and_kill(
+            data,
+            &settings(mode),
+            Duration::from_millis(random.below(60)),
+        );
         totals.killed_while_starting += 1;
     }
     if random.once_in(4) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::process::Broker;
+use crate::common::process::Broker;
 use crate::reader::read_all;
 use crate::writer::writer_of;
 use crate::{Subject, Totals, Wire};

@@ -1,4 +1,11 @@
-//! The broker's process.
+//! The broker as a process of its own, which can be killed.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
+#![allow(clippy::disallowed_methods, reason = "tests use the real world")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,27 +15,29 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running broker.
-pub(crate) struct Broker {
+pub struct Broker {
     child: Child,
-    pub(crate) kafka: SocketAddr,
-    pub(crate) fluss: SocketAddr,
+    /// Where Kafka clients connect.
+    pub kafka: SocketAddr,
+    /// Where Fluss clients connect.
+    pub fluss: SocketAddr,
+    /// Where metrics are read.
+    pub http: SocketAddr,
     /// From the start of the process to the ready line.
-    pub(crate) took: Duration,
+    pub took: Duration,
 }
 
-fn serve(data: &Path, mode: &str) -> Command {
+/// Names of settings and their values.
+pub type Settings = [(&'static str, String)];
+
+fn serve(data: &Path, settings: &Settings) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vltava"));
     command.arg("serve").arg("--data-dir").arg(data);
     for listener in ["--kafka-listen", "--fluss-listen", "--http-listen"] {
         command.arg(listener).arg("127.0.0.1:0");
     }
-    // Small segments and frequent checkpoints: more states to be killed in.
-    for setting in [
-        &format!("flush.mode={mode}"),
-        "log.segment.bytes=100000",
-        "log.flush.offset.checkpoint.interval.ms=50",
-    ] {
-        command.arg("--set").arg(setting);
+    for (name, value) in settings {
+        command.arg("--set").arg(format!("{name}={value}"));
     }
     // All lives of the broker in one file, to be read after a failure.
     let log = File::options()
@@ -44,9 +53,9 @@ fn serve(data: &Path, mode: &str) -> Command {
 
 impl Broker {
     /// Starts the broker on free ports and waits until it is ready.
-    pub(crate) fn start(data: &Path, mode: &str) -> Broker {
+    pub fn start(data: &Path, settings: &Settings) -> Broker {
         let began = Instant::now();
-        let mut child = serve(data, mode).spawn().expect("the binary starts");
+        let mut child = serve(data, settings).spawn().expect("the binary starts");
         let mut line = String::new();
         let output = child.stdout.as_mut().expect("standard output");
         BufReader::new(output).read_line(&mut line).expect("a line");
@@ -54,25 +63,32 @@ impl Broker {
             let found = line.split_whitespace().find_map(|w| w.strip_prefix(name));
             found.and_then(|address| address.parse().ok())
         };
-        let (Some(kafka), Some(fluss)) = (address("kafka="), address("fluss=")) else {
+        let found = (address("kafka="), address("fluss="), address("http="));
+        let (Some(kafka), Some(fluss), Some(http)) = found else {
             panic!("not ready: {line:?}, {:?}", child.wait());
         };
         Broker {
             child,
             kafka,
             fluss,
+            http,
             took: began.elapsed(),
         }
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("waited for");
     }
 
     /// SIGTERM, and waits for the end.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("sent");
         let status = self.child.wait().expect("waited for");
@@ -89,15 +105,15 @@ impl Drop for Broker {
 }
 
 /// Kills a broker that is starting.
-pub(crate) fn start_and_kill(data: &Path, mode: &str, after: Duration) {
-    let mut child = serve(data, mode).spawn().expect("the binary starts");
+pub fn start_and_kill(data: &Path, settings: &Settings, after: Duration) {
+    let mut child = serve(data, settings).spawn().expect("the binary starts");
     std::thread::sleep(after);
     child.kill().expect("killed");
     child.wait().expect("waited for");
 }
 
 /// `vltava check` finds no damage, and after a clean stop no torn tail either.
-pub(crate) fn check(data: &Path, stopped: bool) {
+pub fn check(data: &Path, stopped: bool) {
     let output = Command::new(env!("CARGO_BIN_EXE_vltava"))
         .arg("check")
         .arg(data)
