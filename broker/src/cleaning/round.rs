@@ -20,37 +20,29 @@ pub(super) fn run(
     pace: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(Cleaned, f64), CleanError> {
     let end = candidate.backlog.first_uncleanable;
-    if let Some(successors) = index_of(tablets, candidate)? {
-        // Also because of what it has not followed yet: the log must not lose a tombstone before.
+    if candidate.bucket.topic.is_some() {
+        let format = &mut TopicFormat::default();
+        let map = map_of(log, candidate, end, format, map_bytes, pace)?;
+        let used = map.utilization();
         let done = log.clean(Round {
             end,
             delete_retention_ms: candidate.config.delete_retention_ms,
-            successors: &successors,
-            format: &mut TopicFormat::default(),
+            successors: &of_topic(tablets, candidate, map)?,
+            format,
             pace,
         })?;
-        return Ok((done, 0.0));
+        return Ok((done, used));
     }
     match &candidate.bucket.kv {
         Some(kv) => {
             let (flushed_end, mut format) = changelog(kv)?;
-            by_map(
-                log,
-                candidate,
-                end.min(flushed_end),
-                &mut format,
-                map_bytes,
-                pace,
-            )
+            let end = end.min(flushed_end);
+            by_map(log, candidate, end, &mut format, map_bytes, pace)
         }
-        None => by_map(
-            log,
-            candidate,
-            end,
-            &mut KafkaFormat::default(),
-            map_bytes,
-            pace,
-        ),
+        None => {
+            let format = &mut KafkaFormat::default();
+            by_map(log, candidate, end, format, map_bytes, pace)
+        }
     }
 }
 
@@ -74,15 +66,7 @@ fn by_map(
     map_bytes: usize,
     pace: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(Cleaned, f64), CleanError> {
-    // What is clean has one record of each key already: the dirty part says which of them goes.
-    let map = OffsetMap::of_log(
-        log,
-        candidate.backlog.first_dirty,
-        end,
-        map_bytes,
-        format,
-        pace,
-    )?;
+    let map = map_of(log, candidate, end, format, map_bytes, pace)?;
     let done = log.clean(Round {
         end,
         delete_retention_ms: candidate.config.delete_retention_ms,
@@ -93,21 +77,34 @@ fn by_map(
     Ok((done, map.utilization()))
 }
 
-/// The index of a compacted topic knows the newest offset of each key. A key that it has a
-/// tombstone of may have a value in another bucket, so that the others are opened too.
-fn index_of(
+/// What is clean has one record of each key already: the dirty part says which of them goes.
+fn map_of(
+    log: &Log,
+    candidate: &Candidate,
+    end: Offset,
+    format: &mut dyn RecordFormat,
+    map_bytes: usize,
+    pace: &mut dyn FnMut(u64) -> bool,
+) -> Result<OffsetMap, CleanError> {
+    let from = candidate.backlog.first_dirty;
+    OffsetMap::of_log(log, from, end, map_bytes, format, pace)
+}
+
+/// A tombstone goes when the index of its topic has it. A key that it says to have none of may have
+/// a value in another bucket, so that the indexes of the others are asked too.
+fn of_topic(
     tablets: &Tablets,
     candidate: &Candidate,
-) -> Result<Option<TopicSuccessors>, CleanError> {
+    map: OffsetMap,
+) -> Result<TopicSuccessors, CleanError> {
     let bucket = &candidate.bucket;
-    if bucket.topic.is_none() {
-        return Ok(None);
-    }
+    let failed = |error| CleanError::Successors(SuccessorsError(error));
     let buckets = tablets.buckets_of_topic(bucket);
-    let buckets = buckets.map_err(|error| SuccessorsError(Box::new(error)))?;
+    let buckets = buckets.map_err(|error| failed(Box::new(error)))?;
     let indexes = buckets.iter().filter_map(|bucket| bucket.topic.clone());
     let table = TopicTable::new(indexes.collect(), bucket.settings.key_owner);
     let id = bucket.tablet.log().log().id();
     let place = usize::try_from(id.bucket.value()).unwrap_or(usize::MAX);
-    Ok(table.successors(place))
+    let successors = table.successors(place, map);
+    successors.ok_or_else(|| failed("the bucket is not one of its topic's".into()))
 }

@@ -41,7 +41,7 @@ pub(super) static KEYS: &[Key] = &[
         "log.cleaner.dedupe.buffer.size",
         long_from(1 << 10).of(Unit::Bytes),
         Some("33554432"),
-        "Memory of one cleaner thread for the newest offsets of keys, where no index knows them: \
+        "Memory of one cleaner thread for the newest offsets of keys: \
          24 bytes a key, of which three quarters are used. A log with more dirty keys takes \
          several rounds. (Kafka: of all threads together, 128 MiB by default.)",
     )

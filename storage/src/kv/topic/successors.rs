@@ -1,39 +1,45 @@
 //! What the cleaner asks about the keys of a bucket.
 
+use parking_lot::Mutex;
 use protocol::ids::Offset;
 
 use super::entry::Entry;
 use super::error::TopicIndexError;
 use super::index::TopicIndex;
 use crate::kv::index::FoundRows;
-use crate::log::cleaner::{Successors, SuccessorsError};
+use crate::log::cleaner::{OffsetMap, Successors, SuccessorsError};
 
-/// The newest offsets of a bucket's keys. Waits for the disk.
+/// The newest offsets of a bucket's keys, from a map; which tombstones may go, says the index. It
+/// is not touched before a tombstone's time is over. Waits for the disk.
 pub struct TopicSuccessors {
+    map: OffsetMap,
     own: TopicIndex,
     /// Buckets in which older records of the same keys may be.
     others: Vec<TopicIndex>,
+    /// The index on disk has everything below it.
+    flushed_end: Mutex<Option<Offset>>,
 }
 
 impl TopicSuccessors {
-    pub(super) fn new(own: TopicIndex, others: Vec<TopicIndex>) -> TopicSuccessors {
-        TopicSuccessors { own, others }
+    pub(super) fn new(map: OffsetMap, own: TopicIndex, others: Vec<TopicIndex>) -> TopicSuccessors {
+        TopicSuccessors {
+            map,
+            own,
+            others,
+            flushed_end: Mutex::default(),
+        }
     }
 
-    /// The newest offsets of the keys in their order.
-    fn offsets(
-        &self,
-        keys: &[&[u8]],
-        found: &mut Vec<Option<Offset>>,
-    ) -> Result<(), TopicIndexError> {
-        found.clear();
-        let mut entries = FoundRows::new();
-        self.own.get_many(keys, &mut entries)?;
-        for entry in entries.iter() {
-            let entry = entry.map(|bytes| Entry::read(bytes).ok_or(TopicIndexError::Entry));
-            found.push(entry.transpose()?.map(|entry| entry.offset));
+    /// Follows the log once a round: tombstones that are younger stay for the next one.
+    fn flushed_end(&self) -> Result<Offset, TopicIndexError> {
+        let mut flushed_end = self.flushed_end.lock();
+        if let Some(end) = *flushed_end {
+            return Ok(end);
         }
-        Ok(())
+        let end = self.own.follow_now()?;
+        self.own.flush()?;
+        *flushed_end = Some(end);
+        Ok(end)
     }
 
     /// A tombstone that hides a value in another bucket stays, without a record, while this index
@@ -61,10 +67,7 @@ impl TopicSuccessors {
 
 impl Successors for TopicSuccessors {
     fn known_end(&self) -> Result<Offset, SuccessorsError> {
-        let applied = self.own.follow_now()?;
-        // What a crash would take from the index has to be in the log still.
-        self.own.flush()?;
-        Ok(applied)
+        self.map.known_end()
     }
 
     fn newest(
@@ -72,7 +75,12 @@ impl Successors for TopicSuccessors {
         keys: &[&[u8]],
         found: &mut Vec<Option<Offset>>,
     ) -> Result<(), SuccessorsError> {
-        Ok(self.offsets(keys, found)?)
+        self.map.newest(keys, found)
+    }
+
+    /// An index that lacks a tombstone finds it in the log, or else would go on showing a value.
+    fn has_noted(&self, tombstone: Offset) -> Result<bool, SuccessorsError> {
+        Ok(tombstone < self.flushed_end()?)
     }
 
     fn forget(&self, gone: &[(&[u8], Offset)]) -> Result<(), SuccessorsError> {

@@ -26,6 +26,7 @@ use super::rows::{Candidates, TopicRows};
 use super::successors::TopicSuccessors;
 use crate::kv::index::FoundRows;
 use crate::kv::scan::Scanned;
+use crate::log::cleaner::OffsetMap;
 
 /// Which bucket has the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +107,8 @@ impl TopicTable {
         })
     }
 
-    /// What the cleaner asks about a bucket.
-    pub fn successors(&self, bucket: usize) -> Option<TopicSuccessors> {
+    /// What the cleaner asks about a bucket, of which `map` knows the newest offsets.
+    pub fn successors(&self, bucket: usize, map: OffsetMap) -> Option<TopicSuccessors> {
         let own = self.buckets.get(bucket)?.clone();
         let others = match self.owner {
             Owner::Known(_) => Vec::new(),
@@ -117,7 +118,7 @@ impl TopicTable {
                 others.map(|(_, index)| index.clone()).collect()
             }
         };
-        Some(TopicSuccessors::new(own, others))
+        Some(TopicSuccessors::new(map, own, others))
     }
 
     /// The one bucket that has a key; none when any may.

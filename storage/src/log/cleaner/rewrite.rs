@@ -192,7 +192,7 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         let mut read = 0;
         for frame in window.frames() {
             read += frame.header.frame_length() as u64;
-            let what = self.judge_frame(&window, frame, limit, log_start);
+            let what = self.judge_frame(&window, frame, limit, log_start)?;
             if output.is_none() {
                 if matches!(what, Outcome::Same) {
                     continue;
@@ -250,10 +250,10 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         frame: &Held,
         limit: Offset,
         log_start: Offset,
-    ) -> Outcome {
+    ) -> Result<Outcome, SuccessorsError> {
         let header = &frame.header;
         if header.control {
-            return Outcome::Same;
+            return Ok(Outcome::Same);
         }
         let (records, newest) = (window.records(frame), window.newest(frame));
         let horizon = self
@@ -264,7 +264,7 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         self.fates.clear();
         let mut tombstones_stay = false;
         for (record, newest) in records.iter().zip(newest) {
-            let fate = self.judge(window, record, *newest, limit, log_start, expired);
+            let fate = self.judge(window, record, *newest, limit, log_start, expired)?;
             tombstones_stay |= record.tombstone && fate.stays();
             self.fates.push(fate);
         }
@@ -277,15 +277,15 @@ impl<'l, 'r> Cleaning<'l, 'r> {
                 .then(|| self.now_ms.saturating_add(self.round.delete_retention_ms)),
         };
         if left == 0 && !self.must_stay(header) {
-            return Outcome::Gone;
+            return Ok(Outcome::Gone);
         }
         let changes = left < records.len();
         if changes || self.round.format.must_rewrite(header, records, &judged) {
-            return Outcome::Rewritten {
+            return Ok(Outcome::Rewritten {
                 new_horizon: judged.new_horizon,
-            };
+            });
         }
-        Outcome::Same
+        Ok(Outcome::Same)
     }
 
     fn judge(
@@ -296,32 +296,35 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         limit: Offset,
         log_start: Offset,
         expired: bool,
-    ) -> Fate {
+    ) -> Result<Fate, SuccessorsError> {
         if record.offset < log_start {
-            return Fate::Gone;
+            return Ok(Fate::Gone);
         }
         if record.offset >= self.known_end {
-            return Fate::Undecided;
+            return Ok(Fate::Undecided);
         }
         let Some(key) = window.key(record) else {
-            return Fate::Gone;
+            return Ok(Fate::Gone);
         };
         match newest {
-            Some(newest) if newest > record.offset && newest < limit => Fate::Gone,
-            Some(newest) if newest > record.offset => Fate::Undecided,
-            _ if record.tombstone && expired && self.may_forget() => {
+            Some(newest) if newest > record.offset && newest < limit => Ok(Fate::Gone),
+            Some(newest) if newest > record.offset => Ok(Fate::Undecided),
+            _ if record.tombstone && expired && self.may_go(record.offset)? => {
                 if self.round.successors.remembers_tombstones() {
                     self.forgotten.note(key, record.offset);
                 }
                 self.done.tombstones_removed += 1;
-                Fate::Gone
+                Ok(Fate::Gone)
             }
-            _ => Fate::Newest,
+            _ => Ok(Fate::Newest),
         }
     }
 
-    fn may_forget(&self) -> bool {
-        self.forgotten.has_room() || !self.round.successors.remembers_tombstones()
+    /// Whether the tombstone at this offset, whose time is over, may go in this round.
+    fn may_go(&self, tombstone: Offset) -> Result<bool, SuccessorsError> {
+        let successors = self.round.successors;
+        let has_room = self.forgotten.has_room() || !successors.remembers_tombstones();
+        Ok(has_room && successors.has_noted(tombstone)?)
     }
 
     /// True when the frame stays though none of its records does: it is the newest of its producer,

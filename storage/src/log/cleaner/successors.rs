@@ -1,10 +1,10 @@
-//! The question that the cleaner asks of whoever follows a log by key: which offset of this key is
-//! the newest?
+//! The question that the cleaner asks of whoever knows a log by key: which offset of this key is the
+//! newest?
 
 use protocol::ids::Offset;
 
-/// Knows the newest offset of every key of one log: the index of a compacted topic, the state of a
-/// coordinator, or a map that a pass over the log has built ([`super::OffsetMap`]).
+/// Knows the newest offset of every key of one log: as a rule a map that a pass over the log has
+/// built ([`super::OffsetMap`]).
 ///
 /// A record at `o` is superseded when [`Successors::newest`] gives an offset above `o` for its key.
 /// With keys `a@3 b@4 a@7` the answer for `a` is 7, and `a@3` may go; the answer 3 would keep both.
@@ -27,6 +27,13 @@ pub trait Successors: Send + Sync {
         keys: &[&[u8]],
         found: &mut Vec<Option<Offset>>,
     ) -> Result<(), SuccessorsError>;
+
+    /// Whether nobody will look for this tombstone in the log any more: who follows the log by key
+    /// has it, also after a crash. Until then it stays. Asked of tombstones whose time is over. May
+    /// wait for the disk.
+    fn has_noted(&self, _tombstone: Offset) -> Result<bool, SuccessorsError> {
+        Ok(true)
+    }
 
     /// Whether [`Successors::forget`] does something. Tombstones whose keys nobody has to forget go
     /// in any number; of others a bounded number goes in one round.

@@ -56,9 +56,10 @@ impl World {
     fn clean(&self, bucket: usize, delete_retention_ms: i64) -> Cleaned {
         let log = self.buckets[bucket].log().log();
         log.roll_active().unwrap();
-        let successors = self.table(Owner::Probe).successors(bucket).unwrap();
+        let end = log.watermarks().high_watermark;
+        let successors = self.successors(Owner::Probe, bucket);
         log.clean(Round {
-            end: log.watermarks().high_watermark,
+            end,
             delete_retention_ms,
             successors: &successors,
             format: &mut TopicFormat::default(),
@@ -141,6 +142,22 @@ async fn the_cleaner_leaves_what_lookups_find() {
             assert_eq!(world.value(Owner::Probe, key).await, *value, "{key}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_index_that_is_behind_misses_no_tombstone() {
+    let mut world = World::new(1);
+    world.put(0, "a", Some("v")).await;
+    world.buckets[0].follow().await.unwrap();
+    world.buckets[0].flush().unwrap();
+    world.put(0, "a", None).await;
+    world.reopen_index(0, 1);
+    world.clean(0, 1000);
+    assert!(world.buckets[0].index_if_open().is_none(), "not needed yet");
+    world.simulation.clock.advance(Duration::from_millis(5000));
+    assert_eq!(world.clean(0, 1000).tombstones_removed, 1);
+    world.reopen_index(0, 1);
+    assert_eq!(world.value(Owner::Probe, "a").await, None);
 }
 
 #[tokio::test]
