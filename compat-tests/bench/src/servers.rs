@@ -89,11 +89,22 @@ impl Server {
 
 /// Starts the broker on `data`.
 pub fn vltava(name: &'static str, data: &Path) -> Outcome<Server> {
+    vltava_with(name, data, &[])
+}
+
+/// The same with a cleaner that looks for work often.
+fn vltava_that_cleans(name: &'static str, data: &Path) -> Outcome<Server> {
+    vltava_with(name, data, &[LOOK_OFTEN])
+}
+
+fn vltava_with(name: &'static str, data: &Path, settings: &[&str]) -> Outcome<Server> {
     let mode = if name == FSYNC { "fsync" } else { "page-cache" };
+    let mut all = vec![format!("flush.mode={mode}")];
+    all.extend(settings.iter().map(|&text| text.to_owned()));
     let running = Vltava {
         program: program()?,
         data: data.join("data"),
-        settings: vec![format!("flush.mode={mode}")],
+        settings: all,
         log: data.join("vltava.log"),
     };
     std::fs::create_dir_all(data)?;
@@ -106,14 +117,17 @@ pub fn vltava(name: &'static str, data: &Path) -> Outcome<Server> {
 /// Deleted topics go at once, so that a long run does not fill the disk.
 const DELETE_AT_ONCE: &str = "log.segment.delete.delay.ms=100";
 
+/// Cleaners that look for work often, so that a wait is no part of their figures.
+const LOOK_OFTEN: &str = "log.cleaner.backoff.ms=100";
+
 /// Starts Apache Kafka on `data`.
 pub fn kafka(data: &Path) -> Outcome<Server> {
     kafka_with(data, &[DELETE_AT_ONCE])
 }
 
-/// The same with a cleaner that looks for work often, so that a wait is no part of its figures.
+/// The same with a cleaner that looks for work often.
 fn kafka_that_cleans(data: &Path) -> Outcome<Server> {
-    kafka_with(data, &[DELETE_AT_ONCE, "log.cleaner.backoff.ms=100"])
+    kafka_with(data, &[DELETE_AT_ONCE, LOOK_OFTEN])
 }
 
 fn kafka_with(data: &Path, settings: &[&str]) -> Outcome<Server> {
@@ -141,24 +155,27 @@ pub fn fluss(data: &Path) -> Outcome<Server> {
 
 /// The servers of the Kafka wire, the peer first.
 pub fn of_kafka_wire(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
-    beside(options, KAFKA, kafka, data)
+    beside(options, (KAFKA, kafka), vltava, data)
 }
 
 /// The same, for what their cleaners do.
 pub fn of_cleaners(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
-    beside(options, KAFKA, kafka_that_cleans, data)
+    let peer = (KAFKA, kafka_that_cleans as StartPeer);
+    beside(options, peer, vltava_that_cleans, data)
 }
 
 /// The servers of the Fluss wire, the peer first.
 pub fn of_fluss_wire(options: &Options, data: &Path) -> Outcome<Vec<Server>> {
-    beside(options, FLUSS, fluss, data)
+    beside(options, (FLUSS, fluss), vltava, data)
 }
+
+type StartPeer = fn(&Path) -> Outcome<Server>;
 
 /// A peer, and the broker in both flush modes: those of them that are wanted.
 fn beside(
     options: &Options,
-    peer: &str,
-    start_peer: fn(&Path) -> Outcome<Server>,
+    (peer, start_peer): (&str, StartPeer),
+    start: fn(&'static str, &Path) -> Outcome<Server>,
     data: &Path,
 ) -> Outcome<Vec<Server>> {
     let mut servers = Vec::new();
@@ -167,7 +184,7 @@ fn beside(
     }
     for name in [PAGE_CACHE, FSYNC] {
         if options.wants_server(name) {
-            servers.push(vltava(name, &data.join(name.replace(' ', "-")))?);
+            servers.push(start(name, &data.join(name.replace(' ', "-")))?);
         }
     }
     Ok(servers)
