@@ -27,6 +27,8 @@ pub struct Keyed {
     pub schema: Schema,
     /// Their number.
     pub schema_id: i16,
+    /// The form of rows.
+    pub kv_format: KvFormat,
     partition_keys: Vec<String>,
 }
 
@@ -63,6 +65,7 @@ impl Keyed {
                 highest_field_id: columns.len() as i32 - 1,
             },
             schema_id: 1,
+            kv_format: KvFormat::Compacted,
             partition_keys: Vec::new(),
         }
     }
@@ -121,7 +124,7 @@ impl Keyed {
 
     /// A batch of upserts and, where the flag is set, deletes.
     pub fn changes(&self, writer: Option<(i64, i32)>, rows: &[(Vec<Datum<'_>>, bool)]) -> Bytes {
-        let layout = RowLayout::of(KvFormat::Compacted, &self.schema);
+        let layout = RowLayout::of(self.kv_format, &self.schema);
         let mut builder = KvBatchBuilder::new(SchemaId::new(self.schema_id), writer);
         for (row, deleted) in rows {
             let mut bytes = Vec::new();
@@ -141,7 +144,7 @@ impl Keyed {
     pub fn shown(&self, value: &[u8]) -> String {
         let value = Value::parse(value).expect("a value");
         assert_eq!(value.schema_id.value(), self.schema_id);
-        let layout = RowLayout::of(KvFormat::Compacted, &self.schema);
+        let layout = RowLayout::of(self.kv_format, &self.schema);
         let mut values = Vec::new();
         layout.read(value.row, &mut values).expect("a row");
         show(&values)
