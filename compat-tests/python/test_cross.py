@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
-import subprocess
 
-import confluent_kafka
 import fluss
 import pyarrow as pa
 import pytest
@@ -148,46 +145,3 @@ def test_a_kafka_record_for_a_table_with_columns_is_refused():
     with KafkaProducer(bootstrap_servers=kafka(), retries=0) as producer:
         with pytest.raises(KafkaError, match="InvalidRecord"):
             producer.send(f"fluss.{table}", b"{}").get(LIMIT)
-
-
-def by_kafka_python(name, value, keys):
-    """Chooses partitions as Java clients do."""
-    with KafkaProducer(bootstrap_servers=kafka()) as producer:
-        for key in keys:
-            producer.send(name, value and value.encode(), key=key.encode())
-        producer.flush()
-
-
-def by_librdkafka(name, value, keys):
-    producer = confluent_kafka.Producer({"bootstrap.servers": kafka()})
-    for key in keys:
-        producer.produce(name, key=key, value=value)
-    assert producer.flush(LIMIT) == 0
-
-
-def by_sarama(name, value, keys):
-    program = os.path.join(os.environ["COMPAT_GO"], "keyed")
-    subprocess.run([program, name, value or "-", *keys], check=True, timeout=LIMIT)
-
-
-def test_lookups_find_what_producers_with_different_partitioners_wrote_last():
-    name = unique("topic")
-    admin = KafkaAdminClient(bootstrap_servers=kafka())
-    admin.create_topics([NewTopic(name, 3, 1, topic_configs={"cleanup.policy": "compact"})])
-    admin.close()
-    values = {}
-    for round, produce in enumerate([by_librdkafka, by_sarama, by_kafka_python] * 2):
-        keys = [f"key-{number}" for number in range(60) if number % (round + 1) == 0]
-        deleted = keys[round::7]
-        written = [key for key in keys if key not in deleted]
-        produce(name, str(round), written)
-        produce(name, None, deleted)
-        values.update(dict.fromkeys(written, str(round)) | dict.fromkeys(deleted))
-
-    async def scenario(connection):
-        lookuper = (await connection.get_table(fluss.TablePath("kafka", name))).new_lookup().create_lookuper()
-        rows = {key: await lookuper.lookup({"key": key.encode()}) for key in values}
-        return {key: row and row["value"].decode() for key, row in rows.items()}
-
-    assert run(scenario) == values
-    assert None in values.values()

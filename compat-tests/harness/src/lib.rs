@@ -12,6 +12,9 @@ pub mod peers;
 pub mod ports;
 pub mod probe;
 pub mod process;
+pub mod producer;
+pub mod programs;
+pub mod proxy;
 pub mod vltava;
 pub mod wait;
 

@@ -184,6 +184,7 @@ fn run_tests(
         // Some suites start programs written in other languages.
         .env("COMPAT_PYTHON", toolchains::python()?.join("bin/python"))
         .env("COMPAT_GO", cache::directory("go")?)
+        .env("COMPAT_JAVA", toolchains::maven_build()?)
         .env("NODE_PATH", node_modules()?)
         .env("COMPAT_SOURCES", cache::sources()?);
     if suite.kills {

@@ -214,16 +214,13 @@ pub const ALL: &[Suite] = &[
             81,
         )
     },
-    Suite {
-        also: &[Toolchain::Go],
-        ..suite(
-            "cross-wire",
-            "kafka-python, librdkafka, sarama and pyfluss on the same log",
-            Wires::Both,
-            Runner::Pytest("test_cross.py"),
-            9,
-        )
-    },
+    suite(
+        "cross-wire",
+        "kafka-python and pyfluss on the same log",
+        Wires::Both,
+        Runner::Pytest("test_cross.py"),
+        8,
+    ),
     Suite {
         also: &[Toolchain::Python, Toolchain::Go, Toolchain::Node],
         ..suite(
@@ -232,6 +229,23 @@ pub const ALL: &[Suite] = &[
             Wires::Both,
             Runner::Cargo("vltava-compat-upserts"),
             6,
+        )
+    },
+    Suite {
+        also: &[
+            Toolchain::Python,
+            Toolchain::Go,
+            Toolchain::Node,
+            Toolchain::Maven("producer"),
+            Toolchain::Maven("programs-1.0"),
+            Toolchain::Maven("programs-0.9"),
+        ],
+        ..suite(
+            "partitioners",
+            "producers of seven Kafka libraries fill a compacted topic, four Fluss clients look up",
+            Wires::Both,
+            Runner::Cargo("vltava-compat-partitioners"),
+            3,
         )
     },
     suite(
@@ -249,6 +263,25 @@ pub const ALL: &[Suite] = &[
             Wires::Both,
             Runner::Cargo("vltava-compat-restarts"),
             2,
+        )
+    },
+    Suite {
+        also: &[
+            Toolchain::Python,
+            Toolchain::Go,
+            Toolchain::Node,
+            Toolchain::Maven("producer"),
+            Toolchain::Maven("programs-1.0"),
+        ],
+        kills: true,
+        // `make soak` has it run for long.
+        limit: Duration::from_secs(1800),
+        ..suite(
+            "retries",
+            "producers of seven Kafka libraries, through kills and lost answers",
+            Wires::Both,
+            Runner::Cargo("vltava-compat-retries"),
+            9,
         )
     },
 ];
