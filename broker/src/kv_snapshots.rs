@@ -69,11 +69,13 @@ pub async fn open(
     })
 }
 
-/// Makes snapshots, round after round, after it has removed what an earlier start left.
+/// Makes snapshots, round after round, after it has removed what an earlier start left: all of them,
+/// but for leased ones, where none are to be made any more.
 pub async fn keep(broker: Arc<Broker>) {
     broker.snapshots.sweep().await;
     let interval = broker.config().snapshots().interval;
     if interval == Duration::ZERO {
+        broker.snapshots.retire().await;
         return;
     }
     let mut ticks = crate::assembly::ticks(interval);

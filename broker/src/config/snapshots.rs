@@ -27,7 +27,7 @@ pub struct SnapshotConfig {
     pub directory: PathBuf,
     /// How often snapshots are made; zero makes none.
     pub interval: Duration,
-    /// The newest ones of a bucket that are kept.
+    /// The newest ones of a bucket that are kept; 0 where none are made any more.
     pub retained: usize,
     /// Files of a snapshot that travel at a time.
     pub transfers: usize,
@@ -42,10 +42,16 @@ impl Config {
             "" => self.storage().data_dir.join(DIRECTORY_DEFAULT),
             given => path_of(given).map_or_else(|| PathBuf::from(given), Path::to_path_buf),
         };
+        let interval = self.duration("kv.snapshot.interval");
+        // One that is not followed by others would keep the cleaner from the changelog for ever.
+        let retained = match interval {
+            Duration::ZERO => 0,
+            _ => self.count("kv.snapshot.num-retained"),
+        };
         SnapshotConfig {
             directory,
-            interval: self.duration("kv.snapshot.interval"),
-            retained: self.count("kv.snapshot.num-retained"),
+            interval,
+            retained,
             transfers: self.count("kv.snapshot.transfer-thread-num"),
             lease_check_interval: self.duration("kv.snapshot.lease.expiration-check-interval"),
         }
@@ -107,6 +113,8 @@ mod tests {
         assert_eq!(default.interval, Duration::from_secs(600));
         assert_eq!((default.retained, default.transfers), (2, 4));
         assert_eq!(default.lease_check_interval, Duration::from_secs(600));
+        let none = Config::with([("kv.snapshot.interval", "0")]).expect("sound");
+        assert_eq!(none.snapshots().retained, 0);
     }
 
     #[test]

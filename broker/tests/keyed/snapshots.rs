@@ -130,6 +130,51 @@ async fn put_rows(
 }
 
 #[tokio::test]
+async fn where_none_are_made_any_more_the_old_ones_go_unless_they_are_leased() {
+    let files = TempDir::new().expect("a directory");
+    let directory = |name: &str| files.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (data, remote) = (directory("data"), directory("remote"));
+    let settings = [("data.dir", data.as_str()), ("remote.data.dir", &remote)];
+    let broker = TestBroker::start_with(settings.into_iter().chain([OFTEN])).await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let keyed = Keyed::new();
+    let mut tables = Vec::new();
+    for name in ["leased", "not"] {
+        let table = client.create_table(&path(name), &keyed.table(1, &[])).await;
+        let end = put_rows(&mut client, &keyed, table, 0..10).await;
+        tables.push((table, snapshot_at(&mut client, table, end).await));
+    }
+    let [(leased, first), (not, _)] = tables[..] else {
+        panic!("{tables:?}");
+    };
+    client.ask(acquire(leased, 0, first)).await.expect("leased");
+    broker.stop().await;
+
+    let none = ("kv.snapshot.interval", "0");
+    let broker = TestBroker::start_with(settings.into_iter().chain([none])).await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let gone = async {
+        while !client
+            .ask(list(not))
+            .await
+            .expect("a list")
+            .active_snapshots
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+    gone.expect("nobody has leased it");
+    let left = client.ask(list(leased)).await.expect("a list");
+    assert_eq!(left.active_snapshots.len(), 1);
+    let keys = vec![keyed.key(&row(3, "row", 1))];
+    let found = client.look_up(lookup(not, 0, keys)).await.expect("a value");
+    assert_eq!(found.iter().flatten().count(), 1);
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_snapshot_is_told_of_leased_and_read_as_a_database() {
     let remote = TempDir::new().expect("a directory");
     let directory = remote.path().to_str().expect("UTF-8");

@@ -56,7 +56,8 @@ const METADATA_BYTES_MAX: u64 = 64 << 20;
 /// How snapshots are made and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KvSnapshotsConfig {
-    /// The newest ones of a bucket that are kept (`kv.snapshot.num-retained`), at least one.
+    /// The newest ones of a bucket that are kept (`kv.snapshot.num-retained`); 0 where none are
+    /// made any more.
     pub retained: usize,
     /// Files of a snapshot that travel at a time (`kv.snapshot.transfer-thread-num`).
     pub transfers: usize,

@@ -193,7 +193,7 @@ pub(super) fn retire<'l>(
         .filter_map(|lease| lease.snapshots.get(&tablet).copied())
         .collect();
     let before = bucket.snapshots.len();
-    let mut surplus = before.saturating_sub(retained.max(1));
+    let mut surplus = before.saturating_sub(retained);
     bucket.snapshots.retain(|snapshot| {
         let is_old = surplus > 0;
         surplus = surplus.saturating_sub(1);

@@ -17,7 +17,8 @@ pub(super) static KEYS: &[Key] = &[
         "kv.snapshot.interval",
         long_from(0).of(Unit::Millis),
         Some("600000"),
-        "How often a snapshot is made of the index of each bucket that has changed; 0 makes none.",
+        "How often a snapshot is made of the index of each bucket that has changed; 0 makes none, \
+         and lets those go that were made before and that nobody has leased.",
     )
     .within(Section::PrimaryKeys),
     fluss(
