@@ -14,7 +14,7 @@ use crate::verify;
 use crate::{PARTITIONS, Totals};
 
 /// How often the broker is killed, if the log is not clean before.
-pub(crate) const KILLS: usize = 8;
+pub(crate) const KILLS: usize = 6;
 /// The least size of segments.
 const SEGMENT_BYTES_MIN: usize = 100_000;
 /// A partition has about so many segments.
@@ -90,17 +90,14 @@ pub(crate) fn log_bytes(data: &Path) -> u64 {
         .sum()
 }
 
-/// Bytes of the segment that the cleaner is writing.
-fn half_written(data: &Path) -> Option<u64> {
+/// The segment that the cleaner is writing, and its bytes.
+fn half_written(data: &Path) -> Option<(PathBuf, u64)> {
     let is_cleaned = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.ends_with(".cleaned.tmp"))
     };
     let files = files(&data.join("logs")).into_iter();
-    files
-        .filter(|(path, _)| is_cleaned(path))
-        .map(|f| f.1)
-        .max()
+    files.filter(|(path, _)| is_cleaned(path)).max()
 }
 
 /// Anonymous memory of a process.
@@ -136,19 +133,20 @@ pub(crate) async fn killed(
             tokio::time::sleep(any_time).await;
             return (0, Ended::Killed);
         }
-        let (mut swaps, mut was_writing) = (0, false);
+        let (mut swaps, mut before) = (0, None);
         let mut idle_since = tokio::time::Instant::now();
         loop {
             let writing = half_written(data);
-            if was_writing && writing.is_none() {
+            let path = writing.as_ref().map(|(path, _)| path.clone());
+            if before.is_some() && path != before {
                 swaps += 1;
             }
-            was_writing = writing.is_some();
+            before = path;
             totals.memory_at_most = totals.memory_at_most.max(memory(process));
-            if was_writing {
+            if writing.is_some() {
                 idle_since = tokio::time::Instant::now();
             }
-            if swaps >= segments && writing.is_some_and(|length| length >= bytes) {
+            if swaps >= segments && writing.is_some_and(|(_, length)| length >= bytes) {
                 return (swaps, Ended::Killed);
             }
             if idle_since.elapsed() > IDLE && is_clean(&broker).await {
@@ -163,9 +161,9 @@ pub(crate) async fn killed(
         gone = reading => panic!("{gone:?}"),
     };
     broker.kill();
-    totals.kills += 1;
-    totals.swaps += swaps;
+    totals.kills += usize::from(ended == Ended::Killed);
     totals.while_writing += usize::from(half_written(data).is_some());
+    totals.swaps += swaps;
     totals.read_meanwhile += seen;
     ended
 }
