@@ -28,6 +28,7 @@ use crate::config::{AdvertisedAddress, Config};
 use crate::coordinator::group::{GroupConfig, GroupCoordinator};
 use crate::coordinator::group_log::TopicGroupLog;
 use crate::kv_snapshots::{self, OpenRemoteError};
+use crate::machine::memory_bytes;
 use crate::metrics::Metrics;
 use crate::tablets::{TabletResources, Tablets, align_all};
 
@@ -210,7 +211,7 @@ fn open(config: &Config, env: &Env) -> Result<Opened, AssembleError> {
         buffers: BufferPool::new(BUFFER_POOL_BYTES),
         recovery_debt: Arc::default(),
     });
-    let indexes = config.indexes();
+    let indexes = config.indexes(memory_bytes());
     let rocks: Arc<dyn IndexStore> = Arc::new(RocksShared::new(indexes.rocks)?);
     let resources = TabletResources {
         context,

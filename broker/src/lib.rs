@@ -20,6 +20,7 @@ pub mod http;
 pub mod kafka;
 pub mod kv_snapshots;
 pub mod logging;
+pub mod machine;
 pub mod memory;
 pub mod metrics;
 pub mod net;

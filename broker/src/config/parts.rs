@@ -202,6 +202,11 @@ pub struct GroupConfig {
     pub commit_timeout: Duration,
 }
 
+/// Of the memory, a cache takes this part unless it is told how much.
+const MEMORY_PART: u64 = 16;
+/// With less, the filters of a few files alone would fill the cache.
+const BLOCK_CACHE_BYTES_MIN: usize = 8 << 20;
+
 impl Config {
     /// Threads and patience of the process.
     pub fn workers(&self) -> WorkerConfig {
@@ -382,13 +387,21 @@ impl Config {
         }
     }
 
-    /// The indexes of primary-key tables.
-    pub fn indexes(&self) -> IndexConfig {
+    /// The indexes of primary-key tables, on a machine with so many bytes of memory.
+    pub fn indexes(&self, memory_bytes: u64) -> IndexConfig {
+        let share = |name, at_least: usize| match self.integer(name) {
+            None | Some(..0) => usize::try_from(memory_bytes / MEMORY_PART)
+                .unwrap_or(usize::MAX)
+                .max(at_least),
+            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        };
         let rate = self.count("kv.rocksdb.shared-rate-limiter.bytes-per-sec") as u64;
         let small = |name| u16::try_from(self.count(name)).unwrap_or(u16::MAX);
         IndexConfig {
             rocks: RocksConfig {
-                cache_bytes_max: self.count("kv.rocksdb.shared-block-cache.size"),
+                cache_bytes_max: share("kv.rocksdb.shared-block-cache.size", 256 << 20)
+                    .max(BLOCK_CACHE_BYTES_MIN),
+                row_cache_bytes_max: share("vltava.kv.row.cache.bytes", 64 << 20),
                 write_buffers_bytes_max: self.count("kv.rocksdb.shared-write-buffer.size"),
                 write_buffer_bytes_max: self.count("kv.rocksdb.writebuffer.size"),
                 background_threads: small("kv.rocksdb.thread.num"),
@@ -397,12 +410,17 @@ impl Config {
             },
             threads: self.count("vltava.kv.threads"),
             topic_threads: self.count("vltava.topic.index.threads"),
-            limits: KvLimits {
-                queue_bytes_max: self.count("vltava.kv.queue.bytes"),
-                buffer_bytes_max: self.count("vltava.kv.buffer.bytes"),
-                batch_bytes_max: self.count("socket.request.max.bytes"),
-                replay_bytes_max: self.count("vltava.kv.replay.bytes") as u64,
-            },
+            limits: self.kv_limits(),
+        }
+    }
+
+    /// What one bucket of a primary-key table may hold.
+    pub fn kv_limits(&self) -> KvLimits {
+        KvLimits {
+            queue_bytes_max: self.count("vltava.kv.queue.bytes"),
+            buffer_bytes_max: self.count("vltava.kv.buffer.bytes"),
+            batch_bytes_max: self.count("socket.request.max.bytes"),
+            replay_bytes_max: self.count("vltava.kv.replay.bytes") as u64,
         }
     }
 

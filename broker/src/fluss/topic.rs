@@ -144,7 +144,7 @@ impl TopicKeys {
             asked_bucket: self.number(),
             bucket_count: i32::try_from(self.buckets.len()).unwrap_or(i32::MAX),
             now_ms: broker.env.clock.wall_ms(),
-            bytes_max: broker.config().indexes().limits.batch_bytes_max,
+            bytes_max: broker.config().kv_limits().batch_bytes_max,
             batch_bytes_max: settings.batch_bytes_max,
         };
         let batches = match records.len() {

@@ -366,6 +366,16 @@ static BY_NAME: &[Metric] = &[
         "Changes that were read from logs to bring indexes up to date.",
     ),
     counter(
+        "vltava_kv_row_cache_hits_total",
+        &[],
+        "Keys whose rows were in the cache of rows, for lookups and for merges.",
+    ),
+    counter(
+        "vltava_kv_row_cache_misses_total",
+        &[],
+        "Keys that the cache of rows did not have, so that an index was asked.",
+    ),
+    counter(
         "vltava_kv_lookups_from_memory_total",
         &[],
         "Lookups of one or several keys that no disk was asked for.",

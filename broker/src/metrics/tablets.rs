@@ -53,6 +53,7 @@ pub(crate) fn render(tablets: &Tablets, view: &CatalogView, out: &mut String) {
         (&m.open_indexes, pressures.len() as u64),
         (&m.cache_bytes, usage.cache_bytes as u64),
         (&m.write_buffer_bytes, usage.write_buffers_bytes as u64),
+        (&m.row_cache_bytes, usage.row_cache_bytes),
         (&m.index_disk_bytes, sum(|p| p.disk_bytes)),
         (&m.compaction_bytes, sum(|p| p.compaction_bytes)),
         (&m.overlapping_files, most(|p| p.overlapping_files)),

@@ -13,8 +13,9 @@
 //! from the back (undone).
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use protocol::fluss::value::ValueLayout;
@@ -117,7 +118,7 @@ impl WriteBuffer {
             layout,
             bytes_max,
             bytes: 0,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             newest: HashTable::new(),
             entries: VecDeque::new(),
             first_entry: 0,

@@ -269,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::kv::fixtures::{TWO, row, table};
-    use crate::kv::index::{IndexBatch, IndexView, Visit, memory::MemoryIndex};
+    use crate::kv::index::{IndexBatch, IndexView, PrefixVisit, memory::MemoryIndex};
     use crate::kv::merge::{MergeMode, MergeTable};
     use crate::kv::plans::TablePlans;
 
@@ -297,8 +297,13 @@ mod tests {
             self.get_many(keys, found).map(|()| true)
         }
 
-        fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
-            self.index.scan_prefix(prefix, visit)
+        fn scan_prefixes(
+            &self,
+            prefixes: &[&[u8]],
+            may_wait: bool,
+            visit: &mut PrefixVisit<'_>,
+        ) -> Result<bool, IndexError> {
+            self.index.scan_prefixes(prefixes, may_wait, visit)
         }
 
         fn start(&self) -> Box<dyn IndexBatch + '_> {

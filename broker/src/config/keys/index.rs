@@ -5,10 +5,11 @@ use crate::config::key::{Key, Section, Unit, fluss, int_from, long_from, ours};
 pub(super) static KEYS: &[Key] = &[
     fluss(
         "kv.rocksdb.shared-block-cache.size",
-        long_from(8 << 20).of(Unit::Bytes),
-        Some("268435456"),
+        long_from(-1).of(Unit::Bytes),
+        Some("-1"),
         "Memory of all indexes together: blocks of their files with filters, and what was written \
-         and is not on disk yet.",
+         and is not on disk yet. At least 8 MiB; -1 for a sixteenth of what the machine or the \
+         container has, at least 256 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),
     fluss(
@@ -46,6 +47,15 @@ pub(super) static KEYS: &[Key] = &[
         Some("67108864"),
         "Bytes a second that flushes and compactions of all indexes write at most; 0 does not slow \
          them down.",
+    )
+    .within(Section::PrimaryKeys),
+    ours(
+        "vltava.kv.row.cache.bytes",
+        long_from(-1).of(Unit::Bytes),
+        Some("-1"),
+        "Memory of rows of all buckets that were asked for lately, which lookups and merges find \
+         without the files of an index. Besides the block cache. 0 for none; -1 for a sixteenth of \
+         what the machine or the container has, at least 64 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),
     ours(

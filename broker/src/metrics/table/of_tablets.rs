@@ -40,6 +40,11 @@ pub(in crate::metrics) static OF_TABLETS: TabletMetrics = TabletMetrics {
         &[],
         "Of that memory, what is not on disk yet.",
     ),
+    row_cache_bytes: gauge(
+        "vltava_kv_row_cache_bytes",
+        &[],
+        "Memory of rows that are found without asking the indexes' files.",
+    ),
     index_disk_bytes: gauge(
         "vltava_kv_index_disk_bytes",
         &[],
@@ -72,6 +77,7 @@ pub(in crate::metrics) struct TabletMetrics {
     pub(in crate::metrics) open_indexes: Metric,
     pub(in crate::metrics) cache_bytes: Metric,
     pub(in crate::metrics) write_buffer_bytes: Metric,
+    pub(in crate::metrics) row_cache_bytes: Metric,
     pub(in crate::metrics) index_disk_bytes: Metric,
     pub(in crate::metrics) compaction_bytes: Metric,
     pub(in crate::metrics) overlapping_files: Metric,
@@ -79,7 +85,7 @@ pub(in crate::metrics) struct TabletMetrics {
 }
 
 impl TabletMetrics {
-    pub(super) fn all(&self) -> [&Metric; 12] {
+    pub(super) fn all(&self) -> [&Metric; 13] {
         [
             &self.size,
             &self.log_start,
@@ -89,6 +95,7 @@ impl TabletMetrics {
             &self.open_indexes,
             &self.cache_bytes,
             &self.write_buffer_bytes,
+            &self.row_cache_bytes,
             &self.index_disk_bytes,
             &self.compaction_bytes,
             &self.overlapping_files,

@@ -45,7 +45,7 @@ fn get(index: &dyn Index, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
 
 fn with_prefix(index: &dyn Index, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
-    let visited = index.scan_prefix(prefix, &mut |key, _| {
+    let visited = index.scan_prefixes(&[prefix], true, &mut |_, key, _| {
         keys.push(key.to_vec());
         if keys.len() == limit {
             ControlFlow::Break(())

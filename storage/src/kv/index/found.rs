@@ -32,6 +32,18 @@ impl FoundRows {
         }));
     }
 
+    /// Replaces an answer that was added.
+    ///
+    /// # Panics
+    /// There is none at `index`.
+    pub fn set(&mut self, index: usize, value: Option<&[u8]>) {
+        let start = self.bytes.len();
+        self.rows[index] = value.map(|value| {
+            self.bytes.extend_from_slice(value);
+            start..self.bytes.len()
+        });
+    }
+
     /// Answers.
     pub fn len(&self) -> usize {
         self.rows.len()

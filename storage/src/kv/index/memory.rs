@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use protocol::ids::Offset;
 
-use super::{FoundRows, Index, IndexBatch, IndexError, IndexState, IndexView, Visit};
+use super::{FoundRows, Index, IndexBatch, IndexError, IndexState, IndexView, PrefixVisit, Visit};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -90,15 +90,25 @@ impl Index for MemoryIndex {
         self.get_many(keys, found).map(|()| true)
     }
 
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
+    fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        _may_wait: bool,
+        visit: &mut PrefixVisit<'_>,
+    ) -> Result<bool, IndexError> {
         let rows = self.now().rows;
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        for (key, value) in rows.range::<[u8], _>(from) {
-            if !key.starts_with(prefix) || visit(key, value).is_break() {
-                break;
+        for (at, prefix) in prefixes.iter().enumerate() {
+            let from = (Bound::Included(*prefix), Bound::Unbounded);
+            for (key, value) in rows.range::<[u8], _>(from) {
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                if visit(at, key, value).is_break() {
+                    return Ok(true);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn start(&self) -> Box<dyn IndexBatch + '_> {

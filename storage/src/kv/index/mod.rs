@@ -65,6 +65,9 @@ pub struct IndexSpec {
 /// What a reader of rows does with a key and its stored value; it may break off.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
+/// The same for many prefixes, with the position of the one that the key begins with.
+pub type PrefixVisit<'v> = dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()> + 'v;
+
 /// The index of one bucket. One thread writes, any number reads.
 pub trait Index: Send + Sync {
     /// How far it is, by its last batch.
@@ -77,9 +80,15 @@ pub trait Index: Send + Sync {
     /// where it would have to.
     fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError>;
 
-    /// Visits the rows whose keys begin with `prefix`, in key order. The prefix is the encoding of
-    /// the leading key columns that the table looks up by.
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError>;
+    /// Visits, for one prefix after the other, the rows whose keys begin with it, in key order. A
+    /// prefix is the encoding of the leading key columns that the table looks up by. Unless it
+    /// `may_wait` for a disk, it may find that it has to, and returns false, having visited some.
+    fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        may_wait: bool,
+        visit: &mut PrefixVisit<'_>,
+    ) -> Result<bool, IndexError>;
 
     /// Begins a batch of changes.
     fn start(&self) -> Box<dyn IndexBatch + '_>;

@@ -20,6 +20,8 @@ pub struct IndexUsage {
     pub cache_bytes: usize,
     /// Bytes of write buffers.
     pub write_buffers_bytes: usize,
+    /// Bytes of rows in memory, besides the cache.
+    pub row_cache_bytes: u64,
 }
 
 /// Opens and makes indexes. Blocks.

@@ -49,25 +49,21 @@ impl KvTablet {
     ) -> Result<Vec<Vec<Bytes>>, KvError> {
         let skip = self.table().layout.prefix_len();
         let index = self.index().await?;
-        let read = move |index: &dyn Index| {
-            let mut found = FoundRows::new();
-            let mut counts = Vec::with_capacity(prefixes.len());
-            let mut bytes = 0usize;
-            for prefix in &prefixes {
-                let before = found.len();
-                index.scan_prefix(prefix, &mut |_, value| {
-                    bytes = bytes.saturating_add(value.len());
-                    if bytes > bytes_max {
-                        return ControlFlow::Break(());
-                    }
-                    found.push(Some(value));
-                    ControlFlow::Continue(())
-                })?;
-                counts.push(found.len() - before);
+        let cached = rows_of_prefixes(&*index, &prefixes, bytes_max, false);
+        let rows = match self.checked(cached)? {
+            Some(rows) => rows,
+            None => {
+                let read =
+                    move |index: &dyn Index| rows_of_prefixes(index, &prefixes, bytes_max, true);
+                let rows = self.wait(index, read).await?;
+                rows.expect("an index that may wait answers")
             }
-            Ok((found, counts, bytes))
         };
-        let (found, counts, bytes) = self.wait(index, read).await?;
+        let PrefixRows {
+            found,
+            counts,
+            bytes,
+        } = rows;
         if bytes > bytes_max {
             return Err(KvError::AnswerTooLarge { max: bytes_max });
         }
@@ -171,6 +167,40 @@ impl KvTablet {
             KvError::Index(error)
         })
     }
+}
+
+/// The rows of some prefixes one behind the other.
+struct PrefixRows {
+    found: FoundRows,
+    /// Rows of each prefix.
+    counts: Vec<usize>,
+    /// What the values take; above the limit, some rows are missing.
+    bytes: usize,
+}
+
+/// None where the index would have to wait and may not.
+fn rows_of_prefixes(
+    index: &dyn Index,
+    prefixes: &[Bytes],
+    bytes_max: usize,
+    may_wait: bool,
+) -> Result<Option<PrefixRows>, IndexError> {
+    let mut rows = PrefixRows {
+        found: FoundRows::new(),
+        counts: vec![0; prefixes.len()],
+        bytes: 0,
+    };
+    let slices: Vec<&[u8]> = prefixes.iter().map(AsRef::as_ref).collect();
+    let answered = index.scan_prefixes(&slices, may_wait, &mut |at, _, value| {
+        rows.bytes = rows.bytes.saturating_add(value.len());
+        if rows.bytes > bytes_max {
+            return ControlFlow::Break(());
+        }
+        rows.found.push(Some(value));
+        rows.counts[at] += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(answered.then_some(rows))
 }
 
 impl Inner {

@@ -18,7 +18,7 @@ use crate::env::simulated::Simulation;
 use crate::kv::fixtures::{TWO, row, table, values};
 use crate::kv::index::memory::MemoryIndex;
 use crate::kv::index::{
-    FoundRows, IndexBatch, IndexState, IndexView, LogEnds, OpenedIndex, Visit, check,
+    FoundRows, IndexBatch, IndexState, IndexView, LogEnds, OpenedIndex, PrefixVisit, check,
 };
 use crate::kv::merge::MergeTable;
 use crate::log::{FlushMode, LogConfig, LogContext, LogThreads, OpenFiles};
@@ -94,8 +94,13 @@ impl Index for Refusing {
         self.index.get_many_cached(keys, found)
     }
 
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
-        self.index.scan_prefix(prefix, visit)
+    fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        may_wait: bool,
+        visit: &mut PrefixVisit<'_>,
+    ) -> Result<bool, IndexError> {
+        self.index.scan_prefixes(prefixes, may_wait, visit)
     }
 
     fn start(&self) -> Box<dyn IndexBatch + '_> {

@@ -9,10 +9,12 @@
 //! state has a family of its own. Families are flushed together, and RocksDB's own log is off: after
 //! a crash the rows are those of the state beside them, and the changelog has the rest.
 //!
-//! Memory is shared by all buckets ([`RocksShared`]).
+//! Memory is shared by all buckets ([`RocksShared`]). Rows that are asked for are found without the
+//! database (`row_cache.rs`).
 
 mod options;
 mod prefix;
+mod row_cache;
 mod shared;
 mod state;
 
@@ -31,8 +33,9 @@ use thiserror::Error;
 
 use super::{
     FoundRows, Index, IndexBatch, IndexError, IndexPressure, IndexSpec, IndexState, IndexView,
-    LinkedFiles, LogEnds, Rebuild, Visit, check,
+    LinkedFiles, LogEnds, PrefixVisit, Rebuild, Visit, check,
 };
+use row_cache::IndexRows;
 
 const ROWS: &str = "default";
 const OURS: &str = "vltava";
@@ -57,6 +60,8 @@ pub struct RocksIndex {
     identity: [u8; 16],
     /// Whether bytes begin with the columns that the database's prefixes have.
     in_domain: Option<fn(&[u8]) -> bool>,
+    /// Rows in memory; none where they may take none.
+    cached: Option<IndexRows>,
     state: Mutex<IndexState>,
 }
 
@@ -85,6 +90,7 @@ impl RocksIndex {
             db,
             identity,
             in_domain: prefix::domain(&spec.prefix),
+            cached: shared.rows_in_memory(),
             state: Mutex::new(state),
         })
     }
@@ -104,6 +110,7 @@ impl RocksIndex {
             db: open_db(spec, shared, true)?,
             identity: spec.identity,
             in_domain: prefix::domain(&spec.prefix),
+            cached: shared.rows_in_memory(),
             state: Mutex::new(IndexState {
                 applied: Offset::ZERO,
                 epoch: None,
@@ -174,56 +181,118 @@ fn error(error: rocksdb::Error) -> IndexError {
     }
 }
 
+impl RocksIndex {
+    /// Finds rows in memory, and has `ask` ask the database for the others by their positions. What
+    /// it found comes into memory, unless it says that it did not find out.
+    fn get_through(
+        &self,
+        keys: &[&[u8]],
+        found: &mut FoundRows,
+        ask: impl FnOnce(&[usize], &mut FoundRows) -> Result<bool, IndexError>,
+    ) -> Result<bool, IndexError> {
+        found.clear();
+        let since = self.cached.as_ref().map(IndexRows::moment);
+        let mut missed = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let cached = self.cached.as_ref();
+            if !cached.is_some_and(|rows| rows.find(key, found)) {
+                found.push(None);
+                missed.push(at);
+            }
+        }
+        let hits = keys.len() - missed.len();
+        metrics::counter!("vltava_kv_row_cache_hits_total").increment(hits as u64);
+        if missed.is_empty() {
+            return Ok(true);
+        }
+        if !ask(&missed, found)? {
+            return Ok(false);
+        }
+        metrics::counter!("vltava_kv_row_cache_misses_total").increment(missed.len() as u64);
+        if let Some((rows, since)) = self.cached.as_ref().zip(since) {
+            let row = |at: usize| Some((keys[at], found.get(at)?));
+            rows.fill(since, missed.into_iter().filter_map(row));
+        }
+        Ok(true)
+    }
+}
+
 impl Index for RocksIndex {
     fn state(&self) -> IndexState {
         *self.state.lock()
     }
 
     fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
-        found.clear();
-        if let [key] = keys {
-            let value = self.db.get_pinned(key).map_err(error)?;
-            found.push(value.as_deref());
-            return Ok(());
-        }
-        let values = self
-            .db
-            .batched_multi_get_cf(rows(&self.db), keys.iter().copied(), false);
-        for value in values {
-            found.push(value.map_err(error)?.as_deref());
-        }
-        Ok(())
+        self.get_through(keys, found, |missed, found| {
+            if let [at] = *missed {
+                let value = self.db.get_pinned(keys[at]).map_err(error)?;
+                found.set(at, value.as_deref());
+                return Ok(true);
+            }
+            let asked = missed.iter().map(|at| keys[*at]);
+            let values = self.db.batched_multi_get_cf(rows(&self.db), asked, false);
+            for (at, value) in missed.iter().zip(values) {
+                found.set(*at, value.map_err(error)?.as_deref());
+            }
+            Ok(true)
+        })
+        .map(drop)
     }
 
     fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
-        found.clear();
+        self.get_through(keys, found, |missed, found| {
+            let mut options = ReadOptions::default();
+            options.set_read_tier(ReadTier::BlockCache);
+            for at in missed {
+                // One by one: where a block is not in the cache, RocksDB's MultiGet says that the
+                // key has an empty value (`MarkKeyMayExist`), and not that it does not know.
+                match self.db.get_pinned_opt(keys[*at], &options) {
+                    Ok(value) => found.set(*at, value.as_deref()),
+                    Err(e) if e.kind() == ErrorKind::Incomplete => return Ok(false),
+                    Err(e) => return Err(error(e)),
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        may_wait: bool,
+        visit: &mut PrefixVisit<'_>,
+    ) -> Result<bool, IndexError> {
         let mut options = ReadOptions::default();
-        options.set_read_tier(ReadTier::BlockCache);
-        for key in keys {
-            // One by one: where a block is not in the cache, RocksDB's MultiGet says that the key
-            // has an empty value (`MarkKeyMayExist`), and not that it does not know.
-            match self.db.get_pinned_opt(key, &options) {
-                Ok(value) => found.push(value.as_deref()),
-                Err(e) if e.kind() == ErrorKind::Incomplete => return Ok(false),
+        if !may_wait {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        match self.in_domain {
+            // Files whose filters know no such prefix are passed over.
+            Some(in_domain) if prefixes.iter().all(|prefix| in_domain(prefix)) => {
+                options.set_prefix_same_as_start(true);
+            }
+            _ => options.set_total_order_seek(true),
+        }
+        // To make an iterator costs more than to move it.
+        let mut rows = self.db.raw_iterator_opt(options);
+        for (at, prefix) in prefixes.iter().enumerate() {
+            rows.seek(prefix);
+            while let Some((key, value)) = rows.item() {
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                if visit(at, key, value).is_break() {
+                    return Ok(true);
+                }
+                rows.next();
+            }
+            match rows.status() {
+                Ok(()) => {}
+                Err(e) if !may_wait && e.kind() == ErrorKind::Incomplete => return Ok(false),
                 Err(e) => return Err(error(e)),
             }
         }
         Ok(true)
-    }
-
-    fn scan_prefix(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
-        let mut options = ReadOptions::default();
-        match self.in_domain {
-            // Files whose filters know no such prefix are passed over.
-            Some(in_domain) if in_domain(prefix) => options.set_prefix_same_as_start(true),
-            _ => options.set_total_order_seek(true),
-        }
-        if let Some(end) = prefix::end(prefix) {
-            options.set_iterate_upper_bound(end);
-        }
-        let mut rows = self.db.raw_iterator_opt(options);
-        rows.seek(prefix);
-        walk(rows, visit)
     }
 
     fn start(&self) -> Box<dyn IndexBatch + '_> {
@@ -309,7 +378,15 @@ impl IndexBatch for Batch<'_> {
         changes.put_cf(ours(&index.db), STATE_KEY, record);
         let mut options = WriteOptions::default();
         options.disable_wal(true);
+        let cached = index.cached.as_ref().map(|rows| {
+            let mut writing = rows.start();
+            changes.iterate_cf(&mut writing);
+            writing
+        });
         index.db.write_opt(changes, &options).map_err(error)?;
+        if let Some(writing) = cached {
+            writing.done();
+        }
         *index.state.lock() = state;
         Ok(())
     }

@@ -148,14 +148,6 @@ pub(super) fn extractor(types: &[DataType]) -> Option<SliceTransform> {
     Some(SliceTransform::create(&name, transform, Some(in_domain)))
 }
 
-/// The smallest key behind all that begin with this prefix, none when there is no such key.
-pub(super) fn end(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    Some(end)
-}
-
 #[cfg(test)]
 mod tests {
     use protocol::fluss::key::KeyEncoder;
@@ -227,11 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_prefix_lies_behind_its_keys() {
-        assert_eq!(end(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(end(b"a\xff\xff"), Some(b"b".to_vec()));
-        assert_eq!(end(b"\xff"), None);
-        assert_eq!(end(b""), None);
+    fn a_length_that_no_key_has_is_none() {
         let hostile = [0xff; 12];
         assert_eq!(value_len::<COUNTED>(&hostile), None);
         assert_eq!(

@@ -1,9 +1,12 @@
 //! What all indexes of a process share: memory, background threads, and the rate of compaction.
 
+use std::sync::Arc;
+
 use protocol::schema::DataType;
 use rocksdb::{Cache, Env, InfoLogger, LogLevel, Options, WriteBufferManager};
 
 use super::options;
+use super::row_cache::{IndexRows, RowCache};
 use crate::kv::index::{IndexError, IndexUsage};
 
 /// The bounds of all indexes together. Sizes are bytes.
@@ -11,7 +14,9 @@ use crate::kv::index::{IndexError, IndexUsage};
 pub struct RocksConfig {
     /// Blocks of files, their indexes and filters, and the write buffers count against this.
     pub cache_bytes_max: usize,
-    /// Of this, what was written and is not on disk. The bucket that writes next flushes when it
+    /// Rows that are found without asking the files; 0 for none. Besides the above.
+    pub row_cache_bytes_max: usize,
+    /// Of the cache of blocks, what was written and is not on disk. The bucket that writes next flushes when it
     /// is passed.
     pub write_buffers_bytes_max: usize,
     /// The same for one bucket.
@@ -28,6 +33,7 @@ impl Default for RocksConfig {
     fn default() -> Self {
         RocksConfig {
             cache_bytes_max: 512 << 20,
+            row_cache_bytes_max: 256 << 20,
             write_buffers_bytes_max: 128 << 20,
             write_buffer_bytes_max: 32 << 20,
             background_threads: 2,
@@ -42,6 +48,7 @@ pub struct RocksShared {
     config: RocksConfig,
     cache: Cache,
     write_buffers: WriteBufferManager,
+    row_cache: Option<Arc<RowCache>>,
     /// Copies of it share the rate limiter and the logger.
     database: Options,
 }
@@ -71,6 +78,7 @@ impl RocksShared {
         database.set_log_level(LogLevel::Warn);
         database.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
         Ok(RocksShared {
+            row_cache: RowCache::new(config.row_cache_bytes_max),
             config,
             cache,
             write_buffers,
@@ -83,7 +91,12 @@ impl RocksShared {
         IndexUsage {
             cache_bytes: self.cache.get_usage(),
             write_buffers_bytes: self.write_buffers.get_usage(),
+            row_cache_bytes: self.row_cache.as_ref().map_or(0, |rows| rows.bytes()),
         }
+    }
+
+    pub(super) fn rows_in_memory(&self) -> Option<IndexRows> {
+        self.row_cache.as_ref().map(IndexRows::new)
     }
 
     pub(super) fn database(&self) -> Options {

@@ -278,7 +278,7 @@ fn prefix_lookups_find_all_rows_across_files_and_memory() {
     for name in ["a", "b", "bb", ""] {
         let prefix = [&[name.len() as u8], name.as_bytes()].concat();
         let mut found = Vec::new();
-        let scanned = index.scan_prefix(&prefix, &mut |key, _| {
+        let scanned = index.scan_prefixes(&[&prefix], true, &mut |_, key, _| {
             found.push(key.to_vec());
             ControlFlow::Continue(())
         });
@@ -288,7 +288,7 @@ fn prefix_lookups_find_all_rows_across_files_and_memory() {
     }
     // A prefix that is no whole column.
     let mut count = 0;
-    let scanned = index.scan_prefix(&[1], &mut |_, _| {
+    let scanned = index.scan_prefixes(&[&[1]], true, &mut |_, _, _| {
         count += 1;
         ControlFlow::Continue(())
     });
@@ -328,6 +328,55 @@ fn many_indexes_stay_within_the_memory_of_one_process() {
     // 12 MB were written; what is being flushed comes on top of the limit.
     assert!(most < 5 << 20, "{most}");
     assert!(indexes.iter().all(|i| i.pressure().disk_bytes > 0));
+}
+
+#[test]
+fn readers_never_see_a_row_older_than_one_they_saw() {
+    const WRITES: i64 = 3_000;
+    let directory = TempDir::new().unwrap();
+    // Few of the keys stay in memory: they come and go.
+    let config = RocksConfig {
+        row_cache_bytes_max: 4 << 10,
+        ..RocksConfig::default()
+    };
+    let shared = RocksShared::new(config).unwrap();
+    let index = RocksIndex::create(&spec(directory.path()), &shared, Offset::ZERO).unwrap();
+    let keys: Vec<[u8; 1]> = (0..64).map(|key| [key]).collect();
+    let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+    std::thread::scope(|scope| {
+        for reader in 0..3 {
+            let (index, slices) = (&index, &slices);
+            scope.spawn(move || {
+                let mut seen = vec![0; slices.len()];
+                let mut found = FoundRows::new();
+                loop {
+                    let written = index.state().applied.value();
+                    match reader {
+                        0 => index.get_many(slices, &mut found).unwrap(),
+                        _ => assert!(index.get_many_cached(slices, &mut found).unwrap()),
+                    }
+                    for (at, seen) in seen.iter_mut().enumerate() {
+                        let value = found.get(at).map(|value| value.try_into().unwrap());
+                        let value = value.map_or(0, i64::from_be_bytes);
+                        assert!(value >= *seen, "{value} after {seen}");
+                        *seen = value;
+                    }
+                    // Each write writes all keys.
+                    assert!(seen.iter().all(|seen| *seen >= written), "{written}");
+                    if written == WRITES {
+                        return;
+                    }
+                }
+            });
+        }
+        for number in 1..=WRITES {
+            let mut batch = index.start();
+            for key in &slices {
+                batch.put(key, &number.to_be_bytes());
+            }
+            batch.commit(state(number, 64)).unwrap();
+        }
+    });
 }
 
 /// An index on disk that is killed: its files are copied, as they are, and opened anew.
