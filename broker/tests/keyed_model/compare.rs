@@ -73,6 +73,16 @@ impl Table {
         found.unwrap_or_else(|code| panic!("{about}: {code:?}"))
     }
 
+    /// The high watermark of each bucket.
+    pub(crate) async fn ends(&self, clients: &mut Clients) -> Vec<i64> {
+        let mut ends = Vec::new();
+        for bucket in 0..self.spec.buckets {
+            let fetched = clients.reader.fetch(self.id, bucket, 0, 0).await;
+            ends.push(fetched.high_watermark.expect("a watermark"));
+        }
+        ends
+    }
+
     /// Compares what was found for a key, and learns its number.
     pub(crate) fn compare_value(&mut self, key: &Row, value: Option<&Bytes>, about: &str) {
         let found = value.map(|value| self.row_of(&Value::parse(value).expect("a value")));

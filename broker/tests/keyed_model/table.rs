@@ -280,9 +280,12 @@ impl Table {
         let Some(sent) = remembered.get(place).cloned() else {
             return;
         };
+        let before = self.ends(clients).await;
         let answer = clients.deliver(&sent.message).await;
         let answer = answer.unwrap_or_else(|code| panic!("{about}: error {code}, {sent:?}"));
         assert_eq!(Some(answer), sent.answer, "{about}: a repeated {sent:?}");
+        let after = self.ends(clients).await;
+        assert_eq!(before, after, "{about}: {sent:?} was appended twice");
         let touched = touched(&self.spec, &sent.effects);
         self.compare_lookups(clients, &touched, about).await;
         totals.repeated += 1;
