@@ -7,7 +7,7 @@ use protocol::batch::BatchFormat;
 use protocol::fluss::options::KvFormat;
 use protocol::kafka::partitioner::KeyPartitioner;
 use protocol::raw::raw_schema;
-use protocol::schema::{AggFunction, Column, DataType, Schema, TypeKind};
+use protocol::schema::{AggFunction, Schema, TypeKind};
 
 use crate::cell::{Cell, Row};
 use crate::common::keyed::Keyed;
@@ -175,7 +175,6 @@ impl Spec {
 
     /// All keys that anyone may use.
     pub(crate) fn keys(&self) -> Vec<Row> {
-        let int = |id| Cell::Int(id);
         match (self.name, self.kind) {
             (_, Kind::Topic(_)) => {
                 let key = |number| vec![Cell::Bytes(format!("key-{number}").into_bytes())];
@@ -192,7 +191,7 @@ impl Spec {
             ("words", _) => (0..12)
                 .map(|n| vec![Cell::Text(format!("word {n}"))])
                 .collect(),
-            _ => (0..10).map(|id| vec![int(id)]).collect(),
+            _ => (0..10).map(|id| vec![Cell::Int(id)]).collect(),
         }
     }
 }
@@ -206,11 +205,9 @@ fn agg_function(function: Function) -> AggFunction {
     }
 }
 
-/// What the schema has for a column of a topic.
+/// The type of a column.
 pub(crate) fn kind_of(schema: &Schema, at: usize) -> &TypeKind {
-    let Column { data_type, .. } = &schema.columns[at];
-    let DataType { kind, .. } = data_type;
-    kind
+    &schema.columns[at].data_type.kind
 }
 
 /// All tables of a run.
