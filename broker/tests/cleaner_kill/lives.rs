@@ -60,6 +60,10 @@ pub(crate) fn settings(mode: &str, records: usize, life: Life) -> Vec<(&'static 
         ("kv.rocksdb.shared-write-buffer.size", (8 << 20).to_string()),
         ("kv.rocksdb.writebuffer.size", (4 << 20).to_string()),
     ];
+    if life != Life::Resting {
+        // The last segment is closed and cleaned as well.
+        settings.push(("log.cleaner.max.compaction.lag.ms", "1".to_owned()));
+    }
     if life == Life::Hunted && records < SHORT_RUN_RECORDS {
         let rate = SHORT_RUN_BYTES_PER_SECOND.to_string();
         settings.push(("log.cleaner.io.max.bytes.per.second", rate));

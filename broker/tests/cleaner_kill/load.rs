@@ -29,8 +29,6 @@ pub(crate) async fn make_topic(model: &mut Model, broker: &Broker) {
     let configs = [
         ("cleanup.policy", "compact"),
         ("delete.retention.ms", retention.as_str()),
-        // The last segment is closed and cleaned as well.
-        ("max.compaction.lag.ms", "1"),
     ];
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let configs = configs.map(|(name, value)| {
