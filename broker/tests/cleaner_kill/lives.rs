@@ -15,6 +15,8 @@ use crate::{PARTITIONS, Totals};
 
 /// How often the broker is killed, if the log is not clean before.
 pub(crate) const KILLS: usize = 6;
+/// What blocks and write buffers of all indexes may take: with few keys they do not fill it.
+pub(crate) const CACHE_BYTES: u64 = 16 << 20;
 /// The least size of segments.
 const SEGMENT_BYTES_MIN: usize = 100_000;
 /// A partition has about so many segments.
@@ -55,8 +57,10 @@ pub(crate) fn settings(mode: &str, records: usize, life: Life) -> Vec<(&'static 
         ("log.flush.offset.checkpoint.interval.ms", "50".to_owned()),
         ("log.cleaner.backoff.ms", "10".to_owned()),
         ("log.cleaner.enable", (life != Life::Resting).to_string()),
-        // What indexes may hold in memory is little, so that it is in use with few keys already.
-        ("kv.rocksdb.shared-block-cache.size", (16 << 20).to_string()),
+        (
+            "kv.rocksdb.shared-block-cache.size",
+            CACHE_BYTES.to_string(),
+        ),
         ("kv.rocksdb.shared-write-buffer.size", (8 << 20).to_string()),
         ("kv.rocksdb.writebuffer.size", (4 << 20).to_string()),
     ];
