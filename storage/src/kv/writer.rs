@@ -289,7 +289,7 @@ mod tests {
             self.index.get_many(keys, found)
         }
 
-        fn get_many_cached(
+        fn look_up_cached(
             &self,
             keys: &[&[u8]],
             found: &mut FoundRows,

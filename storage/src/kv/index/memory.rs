@@ -86,7 +86,7 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
-    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
+    fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
         self.get_many(keys, found).map(|()| true)
     }
 

@@ -76,9 +76,15 @@ pub trait Index: Send + Sync {
     /// Looks keys up, in the order of `keys`; `found` is cleared first.
     fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError>;
 
-    /// As [`Index::get_many`], without waiting for a disk; false, and nothing of use in `found`,
-    /// where it would have to.
-    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError>;
+    /// As [`Index::get_many`], for a reader who may ask again: what is found may stay in memory. What
+    /// a merge asks for is replaced at once, as a rule once.
+    fn look_up(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
+        self.get_many(keys, found)
+    }
+
+    /// As [`Index::look_up`], without waiting for a disk; false, and nothing of use in `found`, where
+    /// it would have to.
+    fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError>;
 
     /// Visits, for one prefix after the other, the rows whose keys begin with it, in key order. A
     /// prefix is the encoding of the leading key columns that the table looks up by. Unless it

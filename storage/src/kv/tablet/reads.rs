@@ -18,7 +18,7 @@ impl KvTablet {
         let index = self.index().await?;
         let mut found = FoundRows::new();
         let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-        let cached = index.get_many_cached(&slices, &mut found);
+        let cached = index.look_up_cached(&slices, &mut found);
         let cached = self.checked(cached)?;
         let name = match cached {
             true => "vltava_kv_lookups_from_memory_total",
@@ -30,7 +30,7 @@ impl KvTablet {
             false => {
                 let read = move |index: &dyn Index| {
                     let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-                    index.get_many(&slices, &mut found).map(|()| found)
+                    index.look_up(&slices, &mut found).map(|()| found)
                 };
                 let found = self.wait(index, read).await?;
                 Ok(found.into_values(skip))

@@ -90,8 +90,8 @@ impl Index for Refusing {
         self.index.get_many(keys, found)
     }
 
-    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
-        self.index.get_many_cached(keys, found)
+    fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
+        self.index.look_up_cached(keys, found)
     }
 
     fn scan_prefixes(

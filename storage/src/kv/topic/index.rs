@@ -214,7 +214,7 @@ impl TopicIndex {
     ) -> Result<(), TopicIndexError> {
         let index = self.inner.opened()?;
         index
-            .get_many(keys, found)
+            .look_up(keys, found)
             .map_err(|error| self.inner.failed(error))
     }
 

@@ -182,12 +182,13 @@ fn error(error: rocksdb::Error) -> IndexError {
 }
 
 impl RocksIndex {
-    /// Finds rows in memory, and has `ask` ask the database for the others by their positions. What
-    /// it found comes into memory, unless it says that it did not find out.
+    /// Finds rows in memory, and has `ask` ask the database for the others by their positions, unless
+    /// it says that it did not find out. What it found comes into memory if it shall be kept.
     fn get_through(
         &self,
         keys: &[&[u8]],
         found: &mut FoundRows,
+        keep: bool,
         ask: impl FnOnce(&[usize], &mut FoundRows) -> Result<bool, IndexError>,
     ) -> Result<bool, IndexError> {
         found.clear();
@@ -209,9 +210,29 @@ impl RocksIndex {
             return Ok(false);
         }
         metrics::counter!("vltava_kv_row_cache_misses_total").increment(missed.len() as u64);
-        if let Some((rows, since)) = self.cached.as_ref().zip(since) {
+        if keep && let Some((rows, since)) = self.cached.as_ref().zip(since) {
             let row = |at: usize| Some((keys[at], found.get(at)?));
             rows.fill(since, missed.into_iter().filter_map(row));
+        }
+        Ok(true)
+    }
+
+    /// Asks the database for the keys at these positions.
+    fn get_missed(
+        &self,
+        keys: &[&[u8]],
+        missed: &[usize],
+        found: &mut FoundRows,
+    ) -> Result<bool, IndexError> {
+        if let [at] = *missed {
+            let value = self.db.get_pinned(keys[at]).map_err(error)?;
+            found.set(at, value.as_deref());
+            return Ok(true);
+        }
+        let asked = missed.iter().map(|at| keys[*at]);
+        let values = self.db.batched_multi_get_cf(rows(&self.db), asked, false);
+        for (at, value) in missed.iter().zip(values) {
+            found.set(*at, value.map_err(error)?.as_deref());
         }
         Ok(true)
     }
@@ -223,24 +244,21 @@ impl Index for RocksIndex {
     }
 
     fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
-        self.get_through(keys, found, |missed, found| {
-            if let [at] = *missed {
-                let value = self.db.get_pinned(keys[at]).map_err(error)?;
-                found.set(at, value.as_deref());
-                return Ok(true);
-            }
-            let asked = missed.iter().map(|at| keys[*at]);
-            let values = self.db.batched_multi_get_cf(rows(&self.db), asked, false);
-            for (at, value) in missed.iter().zip(values) {
-                found.set(*at, value.map_err(error)?.as_deref());
-            }
-            Ok(true)
+        self.get_through(keys, found, false, |missed, found| {
+            self.get_missed(keys, missed, found)
         })
         .map(drop)
     }
 
-    fn get_many_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
-        self.get_through(keys, found, |missed, found| {
+    fn look_up(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
+        self.get_through(keys, found, true, |missed, found| {
+            self.get_missed(keys, missed, found)
+        })
+        .map(drop)
+    }
+
+    fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
+        self.get_through(keys, found, true, |missed, found| {
             let mut options = ReadOptions::default();
             options.set_read_tier(ReadTier::BlockCache);
             for at in missed {

@@ -1,10 +1,9 @@
 //! Rows in memory, in front of the databases of all buckets: a lookup that finds its row here walks
 //! neither the sorted list of what was written last nor the index, filter and block of a file.
 //!
-//! Rows come here when they are asked for, by a lookup or by a merge, and which of them stay is
-//! [`quick_cache`]'s affair. One that is written while it is here stays here as it is then; others
-//! are only written to the database: a load of new rows costs the cache a look at each, and does not
-//! drive out what is asked for.
+//! Rows come here when they are looked up, and which of them stay is [`quick_cache`]'s affair. One
+//! that is written while it is here stays here as it is then; others are only written to the database:
+//! a load of rows costs the cache a look at each, and does not drive out what is asked for.
 //!
 //! *Invariant*: a row here is the one that the database has, or, while a batch is being written, the
 //! one that it had before it. A reader that found a row in the database puts it here only if no

@@ -331,6 +331,23 @@ fn many_indexes_stay_within_the_memory_of_one_process() {
 }
 
 #[test]
+fn what_is_looked_up_stays_in_memory_and_what_is_merged_does_not() {
+    let directory = TempDir::new().unwrap();
+    let shared = shared();
+    let index = RocksIndex::create(&spec(directory.path()), &shared, Offset::ZERO).unwrap();
+    write(&index, &[b"ab", b"cd"], state(2, 2));
+    let mut found = FoundRows::new();
+    index.get_many(&[b"ab", b"cd"], &mut found).unwrap();
+    assert_eq!(shared.usage().row_cache_bytes, 0);
+    index.look_up(&[b"ab", b"none"], &mut found).unwrap();
+    let one = shared.usage().row_cache_bytes;
+    assert!(one > 0);
+    assert!(index.look_up_cached(&[b"ab", b"cd"], &mut found).unwrap());
+    assert_eq!(shared.usage().row_cache_bytes, 2 * one);
+    assert_eq!(found.get(1), Some(&b"cd's row"[..]));
+}
+
+#[test]
 fn readers_never_see_a_row_older_than_one_they_saw() {
     const WRITES: i64 = 3_000;
     let directory = TempDir::new().unwrap();
@@ -352,8 +369,9 @@ fn readers_never_see_a_row_older_than_one_they_saw() {
                 loop {
                     let written = index.state().applied.value();
                     match reader {
-                        0 => index.get_many(slices, &mut found).unwrap(),
-                        _ => assert!(index.get_many_cached(slices, &mut found).unwrap()),
+                        0 => index.look_up(slices, &mut found).unwrap(),
+                        1 => index.get_many(slices, &mut found).unwrap(),
+                        _ => assert!(index.look_up_cached(slices, &mut found).unwrap()),
                     }
                     for (at, seen) in seen.iter_mut().enumerate() {
                         let value = found.get(at).map(|value| value.try_into().unwrap());
@@ -463,20 +481,20 @@ fn what_no_memory_has_is_never_answered_from_memory() {
     for first in (0..2_000).step_by(100) {
         let keys: Vec<_> = (first..first + 10).map(key).collect();
         let slices: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
-        if index.get_many_cached(&slices, &mut found).unwrap() {
+        if index.look_up_cached(&slices, &mut found).unwrap() {
             assert!(found.iter().all(|value| value == Some(&[7; 50])));
         }
     }
     assert!(
         !index
-            .get_many_cached(&[&key(1_999), &key(5)], &mut found)
+            .look_up_cached(&[&key(1_999), &key(5)], &mut found)
             .unwrap()
     );
     // Once they were read, memory has them.
     index.get_many(&[&key(1_999), &key(5)], &mut found).unwrap();
     assert!(
         index
-            .get_many_cached(&[&key(1_999), &key(5)], &mut found)
+            .look_up_cached(&[&key(1_999), &key(5)], &mut found)
             .unwrap()
     );
     assert!(found.iter().all(|value| value == Some(&[7; 50])));
