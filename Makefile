@@ -31,7 +31,7 @@ run: needs
 	@$(ENVIRONMENT); exec cargo run --quiet --release --locked --package vltava -- serve $(ARGS)
 
 test: needs
-	@$(ENVIRONMENT); cargo test --quiet --locked --workspace $(ARGS)
+	@$(ENVIRONMENT); cargo test --quiet --no-fail-fast --locked --workspace $(ARGS)
 
 lint: needs
 	@.ci/lint

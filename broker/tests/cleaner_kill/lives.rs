@@ -23,7 +23,7 @@ const SEGMENT_BYTES_MIN: usize = 100_000;
 const SEGMENTS: usize = 25;
 const RECORD_BYTES: usize = 150;
 /// In a short run the cleaner reads and writes so much in a second, so that it can be hit.
-const SHORT_RUN_BYTES_PER_SECOND: usize = 3_000_000;
+const SHORT_RUN_BYTES_PER_SECOND: usize = 1_000_000;
 const SHORT_RUN_RECORDS: usize = 200_000;
 /// How often the directory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
