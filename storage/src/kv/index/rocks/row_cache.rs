@@ -5,9 +5,11 @@
 //! that is written while it is here stays here as it is then; others are only written to the database:
 //! a load of rows costs the cache a look at each, and does not drive out what is asked for.
 //!
-//! *Invariant*: a row here is the one that the database has, or, while a batch is being written, the
-//! one that it had before it. A reader that found a row in the database puts it here only if no
-//! batch was written since before it looked ([`IndexRows::fill`]).
+//! *Invariant*: a row that is found here is the one that the database has. While a batch is written,
+//! the rows that it changes are not found, so that everybody asks the database for them: a reader who
+//! found the new one there must not find the old one here afterwards. A reader that found a row in
+//! the database puts it here only if no batch was written since before it looked
+//! ([`IndexRows::fill`]).
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -44,6 +46,8 @@ struct RowKey {
 #[derive(Clone)]
 struct CachedRow {
     key_len: u32,
+    /// It is being written: nobody finds it.
+    pending: bool,
     bytes: Arc<[u8]>,
 }
 
@@ -143,11 +147,11 @@ impl IndexRows {
     /// Adds the value of a key; false, and nothing added, where it is not here.
     pub(super) fn find(&self, key: &[u8], found: &mut FoundRows) -> bool {
         match self.cache.rows.get(&self.asked(key)) {
-            Some(row) => {
+            Some(row) if !row.pending => {
                 found.push(Some(row.value()));
                 true
             }
-            None => false,
+            _ => false,
         }
     }
 
@@ -181,7 +185,6 @@ impl IndexRows {
             _filling: filling,
             scratch: Vec::new(),
             put: Vec::new(),
-            removed: Vec::new(),
         }
     }
 
@@ -198,6 +201,7 @@ impl IndexRows {
         scratch.extend_from_slice(value);
         let row = CachedRow {
             key_len: u32::try_from(key.len()).expect("keys come in requests, which are smaller"),
+            pending: false,
             bytes: Arc::from(scratch.as_slice()),
         };
         let key = RowKey {
@@ -217,33 +221,37 @@ pub(super) struct Writing<'r> {
     rows: &'r IndexRows,
     _filling: RwLockWriteGuard<'r, ()>,
     scratch: Vec<u8>,
-    /// What it changes of the rows that are here.
+    /// The rows that are here and change, as they will be.
     put: Vec<(RowKey, CachedRow)>,
-    removed: Vec<Box<[u8]>>,
 }
 
 impl Writing<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) {
         if self.is_here(key) {
-            let row = self.rows.row(&mut self.scratch, key, value);
-            self.put.push(row);
+            let (key, row) = self.rows.row(&mut self.scratch, key, value);
+            let pending = CachedRow {
+                pending: true,
+                ..row.clone()
+            };
+            self.rows.cache.rows.insert(key.clone(), pending);
+            self.put.push((key, row));
         }
     }
 
     fn remove(&mut self, key: &[u8]) {
-        if self.is_here(key) {
-            self.removed.push(key.into());
-        }
+        self.rows.cache.rows.remove(&self.rows.asked(key));
     }
 
     /// The database has the changes.
     pub(super) fn done(mut self) {
+        let rows = &self.rows.cache.rows;
         for (key, row) in self.put.drain(..) {
-            self.rows.cache.rows.insert(key, row);
-        }
-        // A key that was removed and put again only has to be asked for again.
-        for key in self.removed.drain(..) {
-            self.rows.cache.rows.remove(&self.rows.asked(&key));
+            let asked = self.rows.asked(key.row.key());
+            let pending = rows.peek(&asked);
+            // Of several changes of one key in a batch, the last one counts.
+            if pending.is_some_and(|pending| Arc::ptr_eq(&pending.bytes, &row.bytes)) {
+                rows.insert(key, row);
+            }
         }
     }
 
@@ -320,12 +328,40 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_not_here() {
+    fn what_is_being_written_or_could_not_be_is_not_found() {
         let rows = rows();
         fill(&rows, rows.moment(), b"k", b"old");
-        rows.start().put(b"k", b"new");
-        rows.start().remove(b"k");
+        fill(&rows, rows.moment(), b"other", b"v");
+        let mut writing = rows.start();
+        writing.put(b"k", b"new");
+        assert_eq!(found(&rows, b"k"), None, "the database may have either");
+        assert_eq!(found(&rows, b"other").as_deref(), Some(&b"v"[..]));
+        drop(writing);
+        assert_eq!(found(&rows, b"k"), None);
+        fill(&rows, rows.moment(), b"k", b"old");
         assert_eq!(found(&rows, b"k").as_deref(), Some(&b"old"[..]));
+    }
+
+    #[test]
+    fn of_several_changes_of_a_key_the_last_one_is_found() {
+        let rows = rows();
+        fill(&rows, rows.moment(), b"k", b"old");
+        let mut writing = rows.start();
+        writing.put(b"k", b"first");
+        writing.put(b"k", b"last");
+        writing.done();
+        assert_eq!(found(&rows, b"k").as_deref(), Some(&b"last"[..]));
+        let mut writing = rows.start();
+        writing.put(b"k", b"put");
+        writing.remove(b"k");
+        writing.done();
+        assert_eq!(found(&rows, b"k"), None);
+        fill(&rows, rows.moment(), b"k", b"v");
+        let mut writing = rows.start();
+        writing.remove(b"k");
+        writing.put(b"k", b"again");
+        writing.done();
+        assert_eq!(found(&rows, b"k"), None, "it has to be asked for");
     }
 
     #[test]

@@ -349,7 +349,7 @@ fn what_is_looked_up_stays_in_memory_and_what_is_merged_does_not() {
 
 #[test]
 fn readers_never_see_a_row_older_than_one_they_saw() {
-    const WRITES: i64 = 3_000;
+    const WRITES: i64 = 5_000;
     let directory = TempDir::new().unwrap();
     // Few of the keys stay in memory: they come and go.
     let config = RocksConfig {
