@@ -25,11 +25,8 @@ impl FoundRows {
 
     /// Adds the answer for the next key.
     pub fn push(&mut self, value: Option<&[u8]>) {
-        let start = self.bytes.len();
-        self.rows.push(value.map(|value| {
-            self.bytes.extend_from_slice(value);
-            start..self.bytes.len()
-        }));
+        self.rows.push(None);
+        self.set(self.rows.len() - 1, value);
     }
 
     /// Replaces an answer that was added.

@@ -207,7 +207,7 @@ impl TopicIndex {
     /// # Errors
     /// The index fails or was not followed; a damaged one is made again by the next
     /// [`TopicIndex::follow`].
-    pub(super) fn get_many(
+    pub(super) fn look_up(
         &self,
         keys: &[&[u8]],
         found: &mut FoundRows,

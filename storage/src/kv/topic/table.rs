@@ -170,7 +170,7 @@ impl TopicTable {
                 continue;
             }
             let log_start = log_start(index);
-            index.get_many(&asked, &mut found)?;
+            index.look_up(&asked, &mut found)?;
             for (place, entry) in places.into_iter().zip(found.iter()) {
                 let Some(entry) = live(entry, log_start)? else {
                     continue;
@@ -217,7 +217,7 @@ impl TopicTable {
                 continue;
             }
             let log_start = log_start(index);
-            index.get_many(&asked, &mut found)?;
+            index.look_up(&asked, &mut found)?;
             for (place, theirs) in places.into_iter().zip(found.iter()) {
                 let Some(theirs) = live(theirs, log_start)? else {
                     continue;

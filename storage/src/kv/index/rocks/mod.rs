@@ -217,24 +217,27 @@ impl RocksIndex {
         Ok(true)
     }
 
-    /// Asks the database for the keys at these positions.
-    fn get_missed(
+    /// The values of keys. Waits for the disk.
+    fn get_waiting(
         &self,
         keys: &[&[u8]],
-        missed: &[usize],
         found: &mut FoundRows,
-    ) -> Result<bool, IndexError> {
-        if let [at] = *missed {
-            let value = self.db.get_pinned(keys[at]).map_err(error)?;
-            found.set(at, value.as_deref());
-            return Ok(true);
-        }
-        let asked = missed.iter().map(|at| keys[*at]);
-        let values = self.db.batched_multi_get_cf(rows(&self.db), asked, false);
-        for (at, value) in missed.iter().zip(values) {
-            found.set(*at, value.map_err(error)?.as_deref());
-        }
-        Ok(true)
+        keep: bool,
+    ) -> Result<(), IndexError> {
+        let ask = |missed: &[usize], found: &mut FoundRows| {
+            if let [at] = *missed {
+                let value = self.db.get_pinned(keys[at]).map_err(error)?;
+                found.set(at, value.as_deref());
+                return Ok(true);
+            }
+            let asked = missed.iter().map(|at| keys[*at]);
+            let values = self.db.batched_multi_get_cf(rows(&self.db), asked, false);
+            for (at, value) in missed.iter().zip(values) {
+                found.set(*at, value.map_err(error)?.as_deref());
+            }
+            Ok(true)
+        };
+        self.get_through(keys, found, keep, ask).map(drop)
     }
 }
 
@@ -244,17 +247,11 @@ impl Index for RocksIndex {
     }
 
     fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
-        self.get_through(keys, found, false, |missed, found| {
-            self.get_missed(keys, missed, found)
-        })
-        .map(drop)
+        self.get_waiting(keys, found, false)
     }
 
     fn look_up(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
-        self.get_through(keys, found, true, |missed, found| {
-            self.get_missed(keys, missed, found)
-        })
-        .map(drop)
+        self.get_waiting(keys, found, true)
     }
 
     fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {

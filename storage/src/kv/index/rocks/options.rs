@@ -22,7 +22,7 @@ const BLOCK_BYTES: usize = 8 << 10;
 const FILTER_BITS: f64 = 10.0;
 /// Of a write buffer, for a filter of its keys: about 5 bits for a key with a row of 150 bytes. What
 /// is not in memory is then mostly known without a walk down the sorted list, whose steps all miss
-/// the processor's cache: that was half of a lookup's time. Every open bucket has a filter, full or
+/// the processor's cache: that was nearly half of a lookup's time. Every open bucket has a filter, full or
 /// not, so that it must not be large.
 const MEMORY_FILTER_PART: f64 = 0.004;
 /// The same where lookups by prefix use the filter too.

@@ -36,19 +36,24 @@ pub(super) struct RowCache {
     indexes: AtomicU64,
 }
 
-/// Owns the memory of its row together with the [`CachedRow`].
+/// A key and its value.
 #[derive(Clone)]
+struct Row {
+    key_len: u32,
+    bytes: Arc<[u8]>,
+}
+
+/// Owns the memory of its row together with the [`CachedRow`].
 struct RowKey {
     index: u64,
-    row: CachedRow,
+    row: Row,
 }
 
 #[derive(Clone)]
 struct CachedRow {
-    key_len: u32,
+    row: Row,
     /// It is being written: nobody finds it.
     pending: bool,
-    bytes: Arc<[u8]>,
 }
 
 /// A key that is looked up.
@@ -60,7 +65,17 @@ struct Asked<'k> {
 #[derive(Clone)]
 struct Bytes;
 
-impl CachedRow {
+impl Row {
+    fn new(scratch: &mut Vec<u8>, key: &[u8], value: &[u8]) -> Row {
+        scratch.clear();
+        scratch.extend_from_slice(key);
+        scratch.extend_from_slice(value);
+        Row {
+            key_len: u32::try_from(key.len()).expect("keys come in requests, which are smaller"),
+            bytes: Arc::from(scratch.as_slice()),
+        }
+    }
+
     fn key(&self) -> &[u8] {
         &self.bytes[..self.key_len as usize]
     }
@@ -99,8 +114,8 @@ impl Equivalent<RowKey> for Asked<'_> {
 }
 
 impl Weighter<RowKey, CachedRow> for Bytes {
-    fn weight(&self, _: &RowKey, row: &CachedRow) -> u64 {
-        row.bytes.len() as u64 + OVERHEAD_BYTES
+    fn weight(&self, key: &RowKey, _: &CachedRow) -> u64 {
+        key.row.bytes.len() as u64 + OVERHEAD_BYTES
     }
 }
 
@@ -127,7 +142,7 @@ impl RowCache {
 pub(super) struct IndexRows {
     cache: Arc<RowCache>,
     index: u64,
-    /// Odd while a batch is written; changes with each.
+    /// Batches that were written, or failed. Changes before the next fill can begin.
     written: AtomicU64,
     /// Held by the one who writes a batch, and shared by those who fill.
     filling: RwLock<()>,
@@ -147,8 +162,8 @@ impl IndexRows {
     /// Adds the value of a key; false, and nothing added, where it is not here.
     pub(super) fn find(&self, key: &[u8], found: &mut FoundRows) -> bool {
         match self.cache.rows.get(&self.asked(key)) {
-            Some(row) if !row.pending => {
-                found.push(Some(row.value()));
+            Some(cached) if !cached.pending => {
+                found.push(Some(cached.row.value()));
                 true
             }
             _ => false,
@@ -171,18 +186,15 @@ impl IndexRows {
         }
         let mut scratch = Vec::new();
         for (key, value) in rows {
-            let (key, row) = self.row(&mut scratch, key, value);
-            self.cache.rows.insert(key, row);
+            self.insert(Row::new(&mut scratch, key, value), false);
         }
     }
 
     /// Begins to write a batch, which is told its changes, and that they are written.
     pub(super) fn start(&self) -> Writing<'_> {
-        let filling = self.filling.write();
-        self.written.fetch_add(1, Ordering::AcqRel);
         Writing {
             rows: self,
-            _filling: filling,
+            _filling: self.filling.write(),
             scratch: Vec::new(),
             put: Vec::new(),
         }
@@ -195,20 +207,12 @@ impl IndexRows {
         }
     }
 
-    fn row(&self, scratch: &mut Vec<u8>, key: &[u8], value: &[u8]) -> (RowKey, CachedRow) {
-        scratch.clear();
-        scratch.extend_from_slice(key);
-        scratch.extend_from_slice(value);
-        let row = CachedRow {
-            key_len: u32::try_from(key.len()).expect("keys come in requests, which are smaller"),
-            pending: false,
-            bytes: Arc::from(scratch.as_slice()),
-        };
+    fn insert(&self, row: Row, pending: bool) {
         let key = RowKey {
             index: self.index,
             row: row.clone(),
         };
-        (key, row)
+        self.cache.rows.insert(key, CachedRow { row, pending });
     }
 }
 
@@ -222,19 +226,15 @@ pub(super) struct Writing<'r> {
     _filling: RwLockWriteGuard<'r, ()>,
     scratch: Vec<u8>,
     /// The rows that are here and change, as they will be.
-    put: Vec<(RowKey, CachedRow)>,
+    put: Vec<Row>,
 }
 
 impl Writing<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) {
         if self.is_here(key) {
-            let (key, row) = self.rows.row(&mut self.scratch, key, value);
-            let pending = CachedRow {
-                pending: true,
-                ..row.clone()
-            };
-            self.rows.cache.rows.insert(key.clone(), pending);
-            self.put.push((key, row));
+            let row = Row::new(&mut self.scratch, key, value);
+            self.rows.insert(row.clone(), true);
+            self.put.push(row);
         }
     }
 
@@ -244,13 +244,11 @@ impl Writing<'_> {
 
     /// The database has the changes.
     pub(super) fn done(mut self) {
-        let rows = &self.rows.cache.rows;
-        for (key, row) in self.put.drain(..) {
-            let asked = self.rows.asked(key.row.key());
-            let pending = rows.peek(&asked);
+        for row in self.put.drain(..) {
+            let here = self.rows.cache.rows.peek(&self.rows.asked(row.key()));
             // Of several changes of one key in a batch, the last one counts.
-            if pending.is_some_and(|pending| Arc::ptr_eq(&pending.bytes, &row.bytes)) {
-                rows.insert(key, row);
+            if here.is_some_and(|here| Arc::ptr_eq(&here.row.bytes, &row.bytes)) {
+                self.rows.insert(row, false);
             }
         }
     }
@@ -262,6 +260,7 @@ impl Writing<'_> {
 }
 
 impl Drop for Writing<'_> {
+    /// Before the lock goes: who looked while the batch was written does not fill afterwards.
     fn drop(&mut self) {
         self.rows.written.fetch_add(1, Ordering::AcqRel);
     }

@@ -21,7 +21,7 @@ impl World {
     fn has_entry(&self, bucket: usize, key: &[u8]) -> bool {
         let mut found = FoundRows::new();
         let index = &self.buckets[bucket];
-        index.get_many(&[key], &mut found).unwrap();
+        index.look_up(&[key], &mut found).unwrap();
         found.iter().any(|entry| entry.is_some())
     }
 }
