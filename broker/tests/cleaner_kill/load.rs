@@ -5,9 +5,6 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{CreateTopicsRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
 use protocol::fluss::messages::PbTablePath;
 use protocol::kafka::builder::BatchProducer;
 use protocol::kafka::compression::Codec;
@@ -30,23 +27,10 @@ pub(crate) async fn make_topic(model: &mut Model, broker: &Broker) {
         ("cleanup.policy", "compact"),
         ("delete.retention.ms", retention.as_str()),
     ];
-    let text = |text: &str| StrBytes::from_string(text.to_owned());
-    let configs = configs.map(|(name, value)| {
-        CreatableTopicConfig::default()
-            .with_name(text(name))
-            .with_value(Some(text(value)))
-    });
-    let topic = CreatableTopic::default()
-        .with_name(TopicName(text(model.topic)))
-        .with_num_partitions(PARTITIONS as i32)
-        .with_replication_factor(1)
-        .with_configs(configs.into());
-    let request = CreateTopicsRequest::default()
-        .with_topics(vec![topic])
-        .with_timeout_ms(30_000);
     let mut kafka = Kafka::connect(broker.kafka).await.expect("connected");
-    let answer = kafka.ask(5, request).await.expect("an answer");
-    assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
+    let created = kafka.create_topic_with(model.topic, PARTITIONS as i32, &configs);
+    let answer = created.await.expect("an answer");
+    assert_eq!(answer.error_code, 0, "{answer:?}");
     let path = PbTablePath {
         database_name: "kafka".into(),
         table_name: model.topic.into(),

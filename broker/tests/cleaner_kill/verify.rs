@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::key::KeyEncoder;
-use protocol::fluss::messages::{PbScanReqForBucket, ScanKvRequest};
 use protocol::fluss::options::KvFormat;
 use protocol::fluss::value::{Value, read_value_batch};
 use protocol::raw::raw_schema;
@@ -119,39 +118,14 @@ pub(crate) async fn table(model: &Model, address: SocketAddr) {
 
 /// Keys and values of all rows of a bucket.
 async fn scan(fluss: &mut Client, table: i64, bucket: i32) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let open = ScanKvRequest {
-        bucket_scan_req: Some(PbScanReqForBucket {
-            table_id: table,
-            bucket_id: bucket,
-            ..PbScanReqForBucket::default()
-        }),
-        call_seq_id: Some(0),
-        batch_size_bytes: Some(SCAN_BYTES),
-        ..ScanKvRequest::default()
-    };
-    let mut answer = fluss.ask(open).await.expect("an answer");
     let mut rows = Vec::new();
-    for call in 1.. {
-        assert_eq!(answer.error_code, None, "{:?}", answer.error_message);
-        let records = answer.records.as_deref().unwrap_or_default();
-        if !records.is_empty() {
-            let values = read_value_batch(records).expect("a batch of values");
-            rows.extend(values.iter().map(|value| {
-                let mut plain = Vec::new();
-                value.write(&mut plain);
-                row(&plain)
-            }));
-        }
-        if answer.has_more_results != Some(true) {
-            break;
-        }
-        let next = ScanKvRequest {
-            scanner_id: answer.scanner_id.clone(),
-            call_seq_id: Some(call),
-            batch_size_bytes: Some(SCAN_BYTES),
-            ..ScanKvRequest::default()
-        };
-        answer = fluss.ask(next).await.expect("an answer");
+    for records in fluss.scan_all(table, bucket, SCAN_BYTES).await {
+        let values = read_value_batch(&records).expect("a batch of values");
+        rows.extend(values.iter().map(|value| {
+            let mut plain = Vec::new();
+            value.write(&mut plain);
+            row(&plain)
+        }));
     }
     rows
 }

@@ -10,7 +10,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -91,16 +92,34 @@ impl Kafka {
 
     /// Makes a topic.
     pub async fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<()> {
+        let answer = self.create_topic_with(name, partitions, &[]).await?;
+        assert_eq!(answer.error_code, 0, "{answer:?}");
+        Ok(())
+    }
+
+    /// The same with configuration, and what is said of it.
+    pub async fn create_topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> io::Result<CreatableTopicResult> {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let config = |(name, value): &(&str, &str)| {
+            CreatableTopicConfig::default()
+                .with_name(text(name))
+                .with_value(Some(text(value)))
+        };
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
             .with_num_partitions(partitions)
-            .with_replication_factor(1);
+            .with_replication_factor(1)
+            .with_configs(configs.iter().map(config).collect());
         let request = CreateTopicsRequest::default()
             .with_topics(vec![topic])
             .with_timeout_ms(30_000);
-        let answer = self.ask(5, request).await?;
-        assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
-        Ok(())
+        let mut answer = self.ask(5, request).await?;
+        Ok(answer.topics.remove(0))
     }
 
     /// A producer id with its epoch.

@@ -226,6 +226,34 @@ impl Client {
         }
     }
 
+    /// The batches of values of a whole scan of a bucket, each of about so many bytes.
+    pub async fn scan_all(&mut self, table: i64, bucket: i32, bytes: i32) -> Vec<Bytes> {
+        let mut request = ScanKvRequest {
+            bucket_scan_req: Some(PbScanReqForBucket {
+                table_id: table,
+                bucket_id: bucket,
+                ..PbScanReqForBucket::default()
+            }),
+            ..ScanKvRequest::default()
+        };
+        let mut batches = Vec::new();
+        for call in 0.. {
+            request.call_seq_id = Some(call);
+            request.batch_size_bytes = Some(bytes);
+            let answer = self.ask(request).await.expect("an answer");
+            assert_eq!(answer.error_code, None, "bucket {bucket}: {answer:?}");
+            batches.extend(answer.records.filter(|records| !records.is_empty()));
+            if answer.has_more_results != Some(true) {
+                break;
+            }
+            request = ScanKvRequest {
+                scanner_id: answer.scanner_id,
+                ..ScanKvRequest::default()
+            };
+        }
+        batches
+    }
+
     /// Looks up in one bucket: the values, or the code.
     pub async fn look_up(
         &mut self,

@@ -17,8 +17,6 @@ use common::fluss::Client;
 use common::kafka_peer::Kafka;
 use common::keyed::lookup;
 use common::records::{Row, kafka_batch, of_kafka};
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{CreateTopicsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::messages::*;
@@ -48,21 +46,8 @@ impl Clients {
 
     /// Makes a topic; the error code.
     async fn create(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
-        let config = |(name, value): &(&str, &str)| {
-            CreatableTopicConfig::default()
-                .with_name(text(name))
-                .with_value(Some(text(value)))
-        };
-        let topic = CreatableTopic::default()
-            .with_name(TopicName(text(name)))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1)
-            .with_configs(configs.iter().map(config).collect());
-        let request = CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(30_000);
-        let answer = self.kafka.ask(5, request).await.expect("an answer");
-        answer.topics[0].error_code
+        let created = self.kafka.create_topic_with(name, partitions, configs);
+        created.await.expect("an answer").error_code
     }
 
     /// Makes a compacted topic; its number on the Fluss wire.

@@ -161,39 +161,17 @@ impl Table {
                 let expected = &expected[..limit.min(expected.len())];
                 assert_eq!(found, expected, "{about}: the first {limit} rows");
             }
-            let found = self.scan(clients, bucket, &about).await;
+            let found = self.scan(clients, bucket).await;
             assert_eq!(found, expected, "{about}: a scan");
         }
     }
 
-    async fn scan(&self, clients: &mut Clients, bucket: i32, about: &str) -> Vec<Row> {
-        let open = ScanKvRequest {
-            bucket_scan_req: Some(PbScanReqForBucket {
-                table_id: self.id,
-                bucket_id: bucket,
-                ..PbScanReqForBucket::default()
-            }),
-            call_seq_id: Some(0),
-            batch_size_bytes: Some(SCAN_BYTES),
-            ..ScanKvRequest::default()
-        };
-        let mut answer = clients.reader.ask(open).await.expect("an answer");
-        let mut rows = Vec::new();
-        for call in 1.. {
-            assert_eq!(answer.error_code, None, "{about}: {answer:?}");
-            rows.extend(self.rows_of(answer.records.as_deref().unwrap_or_default()));
-            if answer.has_more_results != Some(true) {
-                break;
-            }
-            let next = ScanKvRequest {
-                scanner_id: answer.scanner_id.clone(),
-                call_seq_id: Some(call),
-                batch_size_bytes: Some(SCAN_BYTES),
-                ..ScanKvRequest::default()
-            };
-            answer = clients.reader.ask(next).await.expect("an answer");
-        }
-        rows
+    async fn scan(&self, clients: &mut Clients, bucket: i32) -> Vec<Row> {
+        let batches = clients.reader.scan_all(self.id, bucket, SCAN_BYTES).await;
+        batches
+            .iter()
+            .flat_map(|records| self.rows_of(records))
+            .collect()
     }
 
     async fn compare_prefixes(&self, clients: &mut Clients, about: &str) {

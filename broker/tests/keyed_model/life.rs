@@ -6,11 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::IncrementalAlterConfigsRequest;
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
-use kafka_protocol::messages::{CreateTopicsRequest, IncrementalAlterConfigsRequest, TopicName};
 use protocol::fluss::messages::PutKvRequest;
 use storage::env::simulated::SeededRandomness;
 use vltava::server::Server;
@@ -148,21 +147,9 @@ impl Clients {
             ("vltava.key.partitioner", partitioner),
             ("min.cleanable.dirty.ratio", "0.01"),
         ];
-        let configs = configs.map(|(name, value)| {
-            CreatableTopicConfig::default()
-                .with_name(text(name))
-                .with_value(Some(text(value)))
-        });
-        let topic = CreatableTopic::default()
-            .with_name(TopicName(text(name)))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1)
-            .with_configs(configs.into());
-        let request = CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(30_000);
-        let answer = self.kafka.ask(5, request).await.expect("an answer");
-        assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
+        let created = self.kafka.create_topic_with(name, partitions, &configs);
+        let answer = created.await.expect("an answer");
+        assert_eq!(answer.error_code, 0, "{answer:?}");
     }
 
     /// Sets a setting of a topic.
