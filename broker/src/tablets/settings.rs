@@ -13,8 +13,8 @@ use storage::tablet::{ArrowCodec, Columnar, TableShape};
 use super::kind::is_compacted;
 use crate::config::{CLEANUP_POLICY, Config, RetentionClock, TopicConfig};
 
-/// What a table sets itself, under Kafka's names: what was set on the Kafka wire, and what its
-/// Fluss properties say.
+/// What a table sets itself, under Kafka's names: what was set on the Kafka wire, what its Fluss
+/// properties say, and the cleanup policy that it has because of its kind.
 pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
     let mut overrides = table.kafka_configs.clone();
     for (property, value) in &table.properties {
@@ -22,28 +22,33 @@ pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
             overrides.entry(name.to_owned()).or_insert(value);
         }
     }
+    if let Some(policy) = fixed_policy(table) {
+        overrides.insert(CLEANUP_POLICY.to_owned(), policy.to_owned());
+    }
     overrides
+}
+
+/// The cleanup policy of a table that no Kafka client made: its kind has it, neither the broker's
+/// policy nor anybody's wish. Of an upserted table rows would go with segments that retention cuts,
+/// for the log is what the index is made from; of an internal log the newest record of a key counts.
+pub fn fixed_policy(table: &Table) -> Option<&'static str> {
+    match (table.origin, table.kind) {
+        (Origin::Kafka, _) => None,
+        (Origin::Fluss, TableKind::Log) => Some("delete"),
+        (Origin::Fluss, TableKind::PrimaryKey) | (Origin::Internal, _) => Some("compact"),
+    }
 }
 
 /// The settings of a table under Kafka's names.
 pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
-    let mut overrides = overrides_of(table);
-    if table.origin != Origin::Kafka {
-        // The broker's policy is one for topics.
-        let policy = overrides.entry(CLEANUP_POLICY.to_owned());
-        policy.or_insert_with(|| "delete".to_owned());
-    }
-    let mut settings = TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
+    TopicConfig::new(config, &overrides_of(table)).unwrap_or_else(|error| {
         // They were checked when they were set; an older version may have known other ones.
         tracing::warn!(table = %table.path, %error, "settings of a table do not hold, taking the defaults");
-        TopicConfig::new(config, &BTreeMap::new())
+        let policy = fixed_policy(table).map(|policy| (CLEANUP_POLICY, policy));
+        let policy = policy.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
+        TopicConfig::new(config, &policy.collect())
             .expect("a topic without settings of its own has the broker's, which were checked")
-    });
-    if is_upserted(table) {
-        // The log is what the index is made from: rows would go with segments that retention cuts.
-        settings.deletes = false;
-    }
-    settings
+    })
 }
 
 /// True for a primary-key table that Fluss clients made: its log is a changelog.

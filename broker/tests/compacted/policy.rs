@@ -1,11 +1,15 @@
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
-use kafka_protocol::messages::{IncrementalAlterConfigsRequest, MetadataRequest};
+use kafka_protocol::messages::{
+    DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+};
 use protocol::fluss::error::ErrorCode;
 
 use super::*;
 use crate::common::fluss::{batch as fluss_batch, code, log_table, path};
+use crate::common::keyed::Keyed;
 use crate::common::records::of_fluss;
 
 const TOPIC: i8 = 2;
@@ -26,6 +30,18 @@ impl Clients {
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
         let answer = self.kafka.ask(1, request).await.expect("an answer");
         answer.responses[0].error_code
+    }
+
+    /// The cleanup policy that Kafka clients are shown.
+    async fn policy(&mut self, topic: &str) -> String {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(topic))
+            .with_configuration_keys(Some(vec![text("cleanup.policy")]));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let mut answer = self.kafka.ask(4, request).await.expect("an answer");
+        let shown = answer.results[0].configs.pop().expect("the setting");
+        shown.value.expect("a value").to_string()
     }
 
     async fn topic_id(&mut self, name: &str) -> String {
@@ -192,9 +208,37 @@ async fn topics_without_a_policy_follow_the_brokers_and_fluss_tables_do_not() {
     );
     assert!(!clients.has_key("silent").await);
 
-    let refused = clients
-        .set(TOPIC, "fluss.log", "cleanup.policy", "compact")
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_fluss_clients_show_the_policy_of_their_kind_and_keep_it() {
+    let broker = TestBroker::start().await;
+    let mut clients = Clients::connect(&broker).await;
+    clients
+        .fluss
+        .create_table(&path("log"), &log_table(1))
         .await;
-    assert_eq!(refused, POLICY_VIOLATION);
+    let keyed = Keyed::new().table(1, &[]);
+    clients.fluss.create_table(&path("rows"), &keyed).await;
+    for brokers in ["compact", "delete"] {
+        let changed = clients.set(BROKER, "", "log.cleanup.policy", brokers);
+        assert_eq!(changed.await, 0);
+        for (topic, own, other) in [
+            ("fluss.log", "delete", "compact"),
+            ("fluss.rows", "compact", "delete"),
+        ] {
+            assert_eq!(clients.policy(topic).await, own);
+            // Who reads all settings and writes them back changes nothing.
+            let same = clients.set(TOPIC, topic, "cleanup.policy", own).await;
+            assert_eq!(same, 0);
+            for wish in [other, "compact,delete"] {
+                let refused = clients.set(TOPIC, topic, "cleanup.policy", wish).await;
+                assert_eq!(refused, POLICY_VIOLATION, "{topic}: {wish}");
+            }
+        }
+    }
+    let internal = clients.policy("__consumer_offsets").await;
+    assert_eq!(internal, "compact");
     broker.stop().await;
 }

@@ -24,7 +24,7 @@ use crate::config::{CLEANUP_POLICY, Config, TopicConfig, keys};
 use crate::kafka::error::Refusal;
 use crate::kafka::topics::blocking;
 use crate::kafka::wire::Context;
-use crate::tablets::{align_all, follow_policy, overrides_of};
+use crate::tablets::{align_all, fixed_policy, follow_policy, overrides_of};
 
 /// The changes of one topic or broker.
 #[derive(Debug, Clone)]
@@ -206,13 +206,14 @@ fn changes_of_table(
     let after = apply(base, &resource.changes, &known)?;
     let settings = TopicConfig::new(config, &after).map_err(|error| Refusal::from(&error))?;
     let mut changes = TableChanges::default();
-    if table.origin == Origin::Kafka {
-        follow_policy(table, &settings, &mut changes);
-    } else if settings.compacts && after.contains_key(CLEANUP_POLICY) {
+    follow_policy(table, &settings, &mut changes);
+    if let (Some(fixed), Some(wanted)) = (fixed_policy(table), after.get(CLEANUP_POLICY))
+        && fixed != wanted
+    {
         let path = &table.path;
         let message = format!(
-            "{CLEANUP_POLICY} cannot be compact: this is the table {path} of a Fluss client, which \
-             has a primary key or has none"
+            "{CLEANUP_POLICY} of {path} is {fixed} for good: a Fluss client made it, with a primary \
+             key (compact) or without one (delete)"
         );
         return Err(Refusal::new(ResponseError::PolicyViolation, message));
     }

@@ -266,7 +266,9 @@ fn rounds<T: OfServer>(
     for round in 0..=options.rounds {
         for (subject, found) in subjects.iter_mut().zip(&mut found) {
             let cpu = subject.server().cpu_seconds()?;
-            let done = load(subject, round)?;
+            let server = subject.server().name;
+            let done =
+                load(subject, round).map_err(|error| format!("{server}, {name}: {error}"))?;
             if round > 0 {
                 found.push(figures(subject.server(), cpu, done)?);
             }

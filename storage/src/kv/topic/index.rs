@@ -212,10 +212,23 @@ impl TopicIndex {
         keys: &[&[u8]],
         found: &mut FoundRows,
     ) -> Result<(), TopicIndexError> {
-        let index = self.inner.opened()?;
-        index
-            .look_up(keys, found)
-            .map_err(|error| self.inner.failed(error))
+        self.read(|index| index.look_up(keys, found))
+    }
+
+    /// The same for keys that nobody asks for again: what is found is not kept in memory.
+    pub(super) fn get_many(
+        &self,
+        keys: &[&[u8]],
+        found: &mut FoundRows,
+    ) -> Result<(), TopicIndexError> {
+        self.read(|index| index.get_many(keys, found))
+    }
+
+    fn read(
+        &self,
+        ask: impl FnOnce(&dyn Index) -> Result<(), IndexError>,
+    ) -> Result<(), TopicIndexError> {
+        ask(&*self.inner.opened()?).map_err(|error| self.inner.failed(error))
     }
 
     /// The index, which was followed.

@@ -50,7 +50,7 @@ impl TopicSuccessors {
         let mut entries = FoundRows::new();
         for other in &self.others {
             other.follow_now()?;
-            other.look_up(&keys, &mut entries)?;
+            other.get_many(&keys, &mut entries)?;
             for (hides, entry) in hides.iter_mut().zip(entries.iter()) {
                 *hides |= entry
                     .and_then(Entry::read)
