@@ -85,7 +85,7 @@ pub async fn bucket(broker: &Broker, named: TabletId) -> Result<Arc<OpenBucket>,
 }
 
 /// The tablet that a request names, if it exists.
-fn tablet_of(view: &CatalogView, named: TabletId) -> Option<TabletId> {
+pub fn tablet_of(view: &CatalogView, named: TabletId) -> Option<TabletId> {
     let table = view.table_of_fluss(named.table)?.id;
     Some(TabletId { table, ..named }).filter(|id| view.has_tablet(*id))
 }

@@ -17,6 +17,7 @@ use storage::kv::scan::Scan;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Failure;
+use super::resolve;
 use super::wire::Shared;
 use crate::config::ScannerConfig;
 
@@ -228,7 +229,11 @@ impl Scanners {
                 tracing::info!(tablet = %session.tablet, "ended a scan whose client did not go on");
                 expired.insert(*id, now);
             }
-            !late && exists(session.tablet)
+            let dropped = !late && !exists(session.tablet);
+            if dropped {
+                tracing::info!(tablet = %session.tablet, "ended a scan whose bucket was dropped");
+            }
+            !(late || dropped)
         });
     }
 
@@ -256,7 +261,8 @@ pub async fn keep(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(every).await;
         let view = shared.broker.catalog.view();
-        shared.scanners.sweep(|tablet| view.has_tablet(tablet));
+        let exists = |named| resolve::tablet_of(&view, named).is_some();
+        shared.scanners.sweep(exists);
     }
 }
 

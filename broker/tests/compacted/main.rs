@@ -102,33 +102,8 @@ impl Clients {
 
     /// Keys and values of all rows of a bucket, by a full scan.
     async fn scanned(&mut self, table: i64, bucket: i32) -> Vec<(String, String)> {
-        let open = ScanKvRequest {
-            bucket_scan_req: Some(PbScanReqForBucket {
-                table_id: table,
-                bucket_id: bucket,
-                ..PbScanReqForBucket::default()
-            }),
-            call_seq_id: Some(0),
-            batch_size_bytes: Some(500),
-            ..ScanKvRequest::default()
-        };
-        let mut answer = self.fluss.ask(open).await.expect("an answer");
-        let mut rows = Vec::new();
-        for call in 1.. {
-            assert_eq!(answer.error_code, None, "{:?}", answer.error_message);
-            rows.extend(rows_of(answer.records.as_deref().unwrap_or_default()));
-            if answer.has_more_results != Some(true) {
-                break;
-            }
-            let next = ScanKvRequest {
-                scanner_id: answer.scanner_id.clone(),
-                call_seq_id: Some(call),
-                batch_size_bytes: Some(500),
-                ..ScanKvRequest::default()
-            };
-            answer = self.fluss.ask(next).await.expect("an answer");
-        }
-        rows
+        let batches = self.fluss.scan_all(table, bucket, 500).await;
+        batches.iter().flat_map(|batch| rows_of(batch)).collect()
     }
 
     /// The first rows of a bucket.

@@ -212,6 +212,42 @@ async fn topics_without_a_policy_follow_the_brokers_and_fluss_tables_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_became_another_table_has_one_number_for_scans_and_snapshots() {
+    // Scans are looked over many times while this one goes on.
+    let broker = TestBroker::start_with([("kv.scanner.expiration-interval", "1")]).await;
+    let mut clients = Clients::connect(&broker).await;
+    assert_eq!(clients.create("t", 1, &[]).await, 0);
+    let keys = (0..500).map(|key| format!("{key:03}"));
+    let rows: Vec<Row> = keys.map(|key| record(&key, Some("v"), 1)).collect();
+    assert_eq!(clients.produce("t", 0, &rows).await, 0);
+    let before = clients.fluss.table_info(&topic_path("t")).await.table_id;
+    assert_eq!(
+        clients.set(TOPIC, "t", "cleanup.policy", "compact").await,
+        0
+    );
+    let table = clients.fluss.table_info(&topic_path("t")).await.table_id;
+    assert_ne!(table, before);
+
+    let scanned = clients.fluss.scan_all(table, 0, 1).await;
+    assert_eq!(scanned.len(), 500);
+    let latest = GetLatestKvSnapshotsRequest {
+        table_path: topic_path("t"),
+        partition_name: None,
+    };
+    let latest = clients.fluss.ask(latest).await.expect("an answer");
+    assert_eq!((latest.table_id, latest.latest_snapshots.len()), (table, 1));
+    let list = |table_id| ListKvSnapshotsRequest {
+        table_id,
+        partition_id: None,
+    };
+    let listed = clients.fluss.ask(list(table)).await.expect("an answer");
+    assert_eq!(listed.table_id, table);
+    let old = clients.fluss.refusal(list(before)).await;
+    assert_eq!(old, ErrorCode::TableNotExist);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_of_fluss_clients_show_the_policy_of_their_kind_and_keep_it() {
     let broker = TestBroker::start().await;
     let mut clients = Clients::connect(&broker).await;

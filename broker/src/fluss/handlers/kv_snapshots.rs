@@ -63,7 +63,8 @@ pub fn latest(
         })
         .collect();
     Ok(GetLatestKvSnapshotsResponse {
-        table_id: table.id.value(),
+        // As GET_TABLE_INFO tells it: readers compare the two.
+        table_id: table.fluss_id.value(),
         partition_id: partition.map(TablePartitionId::value),
         latest_snapshots,
     })
@@ -93,7 +94,7 @@ pub async fn metadata(
 ) -> Result<GetKvSnapshotMetadataResponse, Failure> {
     let id = resolve::tablet_id(request.table_id, request.partition_id, request.bucket_id);
     let broker = context.broker();
-    if let Some(table) = broker.catalog.view().table(id.table) {
+    if let Some(table) = broker.catalog.view().table_of_fluss(id.table) {
         check_layout(context.version, table)?;
     }
     let snapshot = broker.snapshots.read(id, request.snapshot_id).await;
@@ -239,7 +240,7 @@ where
 
 fn keyed_table(view: &CatalogView, id: i64) -> Result<&Table, Failure> {
     let table = view
-        .table(TableId::new(id))
+        .table_of_fluss(TableId::new(id))
         .ok_or_else(|| Failure::new(ErrorCode::TableNotExist, format!("there is no table {id}")))?;
     check_keyed(table)?;
     Ok(table)
