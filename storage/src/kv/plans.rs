@@ -100,7 +100,12 @@ mod tests {
 
     #[test]
     fn a_plan_is_made_once_and_few_are_kept() {
-        let table = table(&[("a", TypeKind::Int, ""), ("b", TypeKind::Int, "")], 1);
+        let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
+        let columns: Vec<_> = names
+            .iter()
+            .map(|name| (&**name, TypeKind::Int, ""))
+            .collect();
+        let table = table(&columns, 1);
         let plans = TablePlans::new(table, ChangelogImage::Full, LogFormat::Arrow, 1 << 20);
         let plans = plans.unwrap();
         let get = |input, targets: Option<&[i32]>| {

@@ -57,9 +57,13 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    /// Answers once the high watermark is at `end` or above. Ends come in ascending order.
+    /// Answers once the high watermark is at `end` or above.
     pub(super) fn wait_durable(&self, end: Offset, appended: Appended, answer: AppendAnswer) {
-        self.durable.lock().push_back((end, appended, answer));
+        let mut durable = self.durable.lock();
+        // Ends ascend but for those of batches that come again before they are durable. The queue
+        // has to be in order: who waits behind a higher end would be answered with it.
+        let at = durable.partition_point(|(other, _, _)| *other <= end);
+        durable.insert(at, (end, appended, answer));
     }
 
     /// How many appends wait until they are durable.
@@ -146,6 +150,27 @@ mod tests {
             second_answer.try_recv().unwrap(),
             Err(AppendError::DiskFull)
         ));
+    }
+
+    #[test]
+    fn a_batch_that_comes_again_answers_nobody_early() {
+        let waiters = Waiters::default();
+        let wait = |end| {
+            let (answer, answered) = oneshot::channel();
+            waiters.wait_durable(Offset::new(end), appended(end - 1), answer);
+            answered
+        };
+        // The first append is retried while it and the second wait for the disk.
+        let mut first = [wait(1)];
+        let mut second = wait(2);
+        let mut again = [(); 5].map(|()| wait(1));
+        waiters.moved_to(Offset::new(1));
+        for answered in first.iter_mut().chain(&mut again) {
+            assert!(answered.try_recv().is_ok());
+        }
+        assert!(second.try_recv().is_err());
+        waiters.moved_to(Offset::new(2));
+        assert!(second.try_recv().is_ok());
     }
 
     #[test]

@@ -78,30 +78,44 @@ impl KvSnapshots {
     /// # Errors
     /// It is still there.
     pub async fn drop_lease(&self, id: &str) -> Result<(), LeaseError> {
+        self.drop_lease_if(id, |_| true).await.map(|_| ())
+    }
+
+    /// Whether it was there, and over.
+    async fn drop_lease_if(
+        &self,
+        id: &str,
+        is_over: impl Fn(&SnapshotLease) -> bool,
+    ) -> Result<bool, LeaseError> {
         let _turn = self.changing.lock().await;
-        if !self.records.read().leases.contains_key(id) {
-            return Ok(());
+        if !self.records.read().leases.get(id).is_some_and(is_over) {
+            return Ok(false);
         }
         let nothing = SnapshotLease {
             expires_ms: 0,
             snapshots: std::collections::BTreeMap::new(),
         };
-        self.set_lease(id, nothing).await
+        self.set_lease(id, nothing).await.map(|()| true)
     }
 
     /// Ends the leases whose time is over. Failures are logged.
     pub async fn expire_leases(&self) {
         let now = self.env.clock.wall_ms();
+        let is_over = |lease: &SnapshotLease| lease.expires_ms < now;
         let expired: Vec<String> = {
             let records = self.records.read();
             let leases = records.leases.iter();
-            let expired = leases.filter(|(_, lease)| lease.expires_ms < now);
+            let expired = leases.filter(|(_, lease)| is_over(lease));
             expired.map(|(id, _)| id.clone()).collect()
         };
         for id in expired {
-            tracing::info!(lease = id, "a lease of snapshots expired");
-            if let Err(error) = self.drop_lease(&id).await {
-                tracing::warn!(lease = id, %error, "an expired lease is still there");
+            // Asked again: its client may have prolonged it meanwhile.
+            match self.drop_lease_if(&id, is_over).await {
+                Ok(true) => tracing::info!(lease = id, "a lease of snapshots expired"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(lease = id, %error, "an expired lease is still there");
+                }
             }
         }
     }

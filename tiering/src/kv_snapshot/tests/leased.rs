@@ -82,6 +82,29 @@ async fn a_lease_ends_when_its_time_is_over_or_it_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_lease_that_is_prolonged_while_others_expire_stays() {
+    let world = World::new();
+    let snapshots = world.open().await;
+    let mut index = world.index("one");
+    index.write(&["a"]);
+    world.take(&snapshots, &index).await.unwrap();
+    snapshots
+        .acquire("job", HOUR, &[(tablet(), 0)])
+        .await
+        .unwrap();
+    world.simulation.clock.advance(2 * HOUR);
+    // Both wait for their turn, the client first.
+    let turn = snapshots.changing.lock().await;
+    let (gone, (), ()) = tokio::join!(
+        snapshots.acquire("job", HOUR, &[]),
+        snapshots.expire_leases(),
+        async { drop(turn) },
+    );
+    assert_eq!(gone.unwrap(), []);
+    assert!(snapshots.records.read().leases.contains_key("job"));
+}
+
+#[tokio::test]
 async fn leases_have_bounds() {
     let world = World::new();
     let snapshots = world.open().await;
