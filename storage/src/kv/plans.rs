@@ -79,6 +79,12 @@ impl TablePlans {
             }
             None => Arc::new(MergePlan::compile(&self.table, input, targets, mode)?),
         };
+        let latest = self.table.schemas.get(&self.table.latest);
+        let width = latest.map_or(0, |schema| schema.columns.len());
+        if targets.is_some_and(|targets| targets.len() > width) {
+            // Columns are named more than once, any number of times: nothing to keep in memory.
+            return Ok(plan);
+        }
         plans.truncate(PLANS_MAX - 1);
         let targets = targets.map(Box::from);
         let key = PlanKey {
@@ -101,11 +107,8 @@ mod tests {
     #[test]
     fn a_plan_is_made_once_and_few_are_kept() {
         let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
-        let columns: Vec<_> = names
-            .iter()
-            .map(|name| (&**name, TypeKind::Int, ""))
-            .collect();
-        let table = table(&columns, 1);
+        let columns = names.iter().map(|name| (&**name, TypeKind::Int, ""));
+        let table = table(&columns.collect::<Vec<_>>(), 1);
         let plans = TablePlans::new(table, ChangelogImage::Full, LogFormat::Arrow, 1 << 20);
         let plans = plans.unwrap();
         let get = |input, targets: Option<&[i32]>| {
@@ -118,6 +121,9 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &get(TWO, Some(&[0, 1]))));
         let refused = plans.merge(TWO, Some(&[1]), MergeMode::Engine);
         assert!(matches!(refused, Err(PlanError::Targets(_))));
+        let kept = plans.merge.lock().len();
+        get(TWO, Some(&vec![0; 99]));
+        assert_eq!(plans.merge.lock().len(), kept);
         for repeated in 2..20 {
             get(TWO, Some(&vec![0; repeated]));
         }
