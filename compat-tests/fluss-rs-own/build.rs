@@ -7,10 +7,18 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=../Cargo.lock");
     let cargo = env::var("CARGO").expect("cargo sets CARGO for build scripts");
+    // A clean machine has the crates of its own platform, and no others.
+    let target = env::var("TARGET").expect("cargo sets TARGET for build scripts");
     let answer = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &target])
         .output()
         .expect("cargo metadata runs");
+    assert!(
+        answer.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
     let text = String::from_utf8(answer.stdout).expect("cargo prints text");
     let manifest = text
         .split("\"manifest_path\":\"")
