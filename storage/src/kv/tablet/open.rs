@@ -15,8 +15,11 @@ use crate::kv::replay::{Replay, ReplayError};
 use crate::kv::writer::{BucketWriter, WriterConfig};
 use crate::log::{FrameRun, ReadRange};
 
-/// Bytes of log that are replayed between two writes of the index.
+/// Bytes of log that are read at a time.
 const REPLAY_BYTES: usize = 4 << 20;
+/// Bytes of changes that are written together: a few KiB of compressed log may have many MiB of
+/// them.
+const COMMIT_BYTES: usize = 4 << 20;
 /// An attempt that failed is not repeated before this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -152,39 +155,73 @@ impl Inner {
     ) -> Result<(), OpenIndexError> {
         let before = index.state();
         let mut row_count = before.row_count;
+        let state_at = |applied, row_count| IndexState {
+            applied,
+            epoch: epoch_below(self.log.log(), applied),
+            row_count,
+        };
         let mut changes = index.start();
+        let mut bytes_changed = 0usize;
         let mut stored = Vec::new();
         let mut records = 0u64;
         for (header, bytes) in run.iter().flat_map(|run| run.frames()) {
-            let offset = header.base_offset;
-            let broken = |source| OpenIndexError::Replay { offset, source };
+            let base = header.base_offset;
+            let broken = |source| OpenIndexError::Replay {
+                offset: base,
+                source,
+            };
             // Decoders share the bytes with what they give; the run's buffer goes back to its pool.
             let bytes = Bytes::copy_from_slice(bytes);
             let batch = LogBatch::parse(&bytes).map_err(|error| broken(error.into()))?;
             let read = replay.read(&batch, header.format, |change| {
-                if offset + i64::from(change.offset_delta) < before.applied {
+                let offset = base + i64::from(change.offset_delta);
+                if offset < before.applied {
                     return Ok(());
                 }
                 records += 1;
                 row_count = row_count.map(|rows| rows + i64::from(change.row_delta));
+                bytes_changed += change.key.len();
                 match change.change {
                     KeyChange::Remove => changes.remove(change.key),
                     KeyChange::Put(value) => {
                         stored.clear();
                         table.layout.write(header.commit_time, value, &mut stored);
+                        bytes_changed += stored.len();
                         changes.put(change.key, &stored);
                     }
                 }
-                Ok::<(), ReplayError>(())
+                if bytes_changed >= COMMIT_BYTES {
+                    bytes_changed = 0;
+                    let full = std::mem::replace(&mut changes, index.start());
+                    // An opening that ends here goes on in the middle of the batch.
+                    full.commit(state_at(offset.next(), row_count))?;
+                }
+                Ok(())
             });
-            read.map_err(broken)?;
+            read.map_err(|stopped| match stopped {
+                Stopped::Replay(source) => broken(source),
+                Stopped::Index(error) => error.into(),
+            })?;
         }
         metrics::counter!("vltava_kv_replayed_records_total").increment(records);
-        let state = IndexState {
-            applied: reached,
-            epoch: epoch_below(self.log.log(), reached),
-            row_count,
-        };
-        Ok(changes.commit(state)?)
+        Ok(changes.commit(state_at(reached, row_count))?)
+    }
+}
+
+/// Why a batch was not replayed to its end.
+enum Stopped {
+    Replay(ReplayError),
+    Index(IndexError),
+}
+
+impl From<ReplayError> for Stopped {
+    fn from(error: ReplayError) -> Self {
+        Stopped::Replay(error)
+    }
+}
+
+impl From<IndexError> for Stopped {
+    fn from(error: IndexError) -> Self {
+        Stopped::Index(error)
     }
 }

@@ -1,7 +1,9 @@
 mod cleaning;
+mod opening;
+mod store;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
@@ -16,105 +18,12 @@ use crate::buffers::BufferPool;
 use crate::clock::CommitClock;
 use crate::env::simulated::Simulation;
 use crate::kv::fixtures::{TWO, row, table, values};
+use crate::kv::index::IndexState;
 use crate::kv::index::memory::MemoryIndex;
-use crate::kv::index::{
-    FoundRows, IndexBatch, IndexState, IndexView, LogEnds, OpenedIndex, PrefixVisit, check,
-};
 use crate::kv::merge::MergeTable;
 use crate::log::{FlushMode, LogConfig, LogContext, LogThreads, OpenFiles};
 use crate::tablet::ArrowCodec;
-
-/// Indexes in memory, which outlive their tablets as files would.
-struct MemoryStore {
-    index: Mutex<Option<MemoryIndex>>,
-    refuses: Arc<AtomicBool>,
-    opened: Mutex<Vec<bool>>,
-}
-
-impl IndexStore for MemoryStore {
-    fn open(&self, spec: &IndexSpec, log: &dyn LogEnds) -> Result<OpenedIndex, IndexError> {
-        let mut slot = self.index.lock();
-        let rebuild = match &*slot {
-            Some(index) => check(index.state(), log).err(),
-            None => Some(crate::kv::index::Rebuild::Absent),
-        };
-        if rebuild.is_some() {
-            *slot = Some(MemoryIndex::new(spec.counts_rows));
-        }
-        self.opened.lock().push(rebuild.is_some());
-        let index = slot.clone().expect("it was made above");
-        let refuses = Arc::clone(&self.refuses);
-        Ok(OpenedIndex {
-            index: Arc::new(Refusing { index, refuses }),
-            rebuild,
-        })
-    }
-
-    fn discard(&self, _: &IndexSpec) -> Result<(), IndexError> {
-        *self.index.lock() = None;
-        Ok(())
-    }
-}
-
-/// Takes no changes while a test says so.
-struct Refusing {
-    index: MemoryIndex,
-    refuses: Arc<AtomicBool>,
-}
-
-struct RefusingBatch<'i>(Box<dyn IndexBatch + 'i>, &'i AtomicBool);
-
-impl IndexBatch for RefusingBatch<'_> {
-    fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.0.put(key, value);
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        self.0.remove(key);
-    }
-
-    fn commit(self: Box<Self>, state: IndexState) -> Result<(), IndexError> {
-        match self.1.swap(false, Ordering::AcqRel) {
-            true => Err(IndexError::Failed("the test wants it".to_owned())),
-            false => self.0.commit(state),
-        }
-    }
-}
-
-impl Index for Refusing {
-    fn state(&self) -> IndexState {
-        self.index.state()
-    }
-
-    fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError> {
-        self.index.get_many(keys, found)
-    }
-
-    fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError> {
-        self.index.look_up_cached(keys, found)
-    }
-
-    fn scan_prefixes(
-        &self,
-        prefixes: &[&[u8]],
-        may_wait: bool,
-        visit: &mut PrefixVisit<'_>,
-    ) -> Result<bool, IndexError> {
-        self.index.scan_prefixes(prefixes, may_wait, visit)
-    }
-
-    fn start(&self) -> Box<dyn IndexBatch + '_> {
-        Box::new(RefusingBatch(self.index.start(), &self.refuses))
-    }
-
-    fn view(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
-        self.index.view()
-    }
-
-    fn flush(&self) -> Result<(), IndexError> {
-        self.index.flush()
-    }
-}
+use store::MemoryStore;
 
 struct Fixture {
     log_format: LogFormat,
@@ -132,11 +41,7 @@ impl Fixture {
         Fixture {
             log_format: LogFormat::Arrow,
             simulation: Simulation::new(1),
-            store: Arc::new(MemoryStore {
-                index: Mutex::default(),
-                refuses: Arc::default(),
-                opened: Mutex::default(),
-            }),
+            store: Arc::default(),
             limits: KvLimits::default(),
             flush_mode,
             table: table(&columns, 1),
@@ -456,7 +361,7 @@ async fn an_index_that_fails_is_opened_again_and_has_what_was_acknowledged() {
         .answer()
         .await
         .unwrap();
-    fixture.store.refuses.store(true, Ordering::Release);
+    fixture.store.commits.refuses.store(true, Ordering::Release);
     let unanswered = fixture.put(&kv, None, &[(1, Some(2))]);
     // The next put opens the index anew, which the log brings up to date.
     let next = fixture.put(&kv, None, &[(2, Some(2))]);
