@@ -62,7 +62,9 @@ pub(super) static KEYS: &[Key] = &[
         "vltava.kv.threads",
         int_from(1),
         Some("2"),
-        "Threads that merge rows and bring them into the indexes: buckets that do so at a time.",
+        "Threads that merge rows and bring them into the indexes: buckets that do so at a time. As \
+         many more open indexes that are read before anything is written; who reads waits for them \
+         and holds no thread.",
     )
     .within(Section::PrimaryKeys),
     ours(

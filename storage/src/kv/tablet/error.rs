@@ -1,5 +1,7 @@
 //! What goes wrong with the keys of a bucket.
 
+use std::sync::Arc;
+
 use protocol::fluss::kv_batch::KvBatchError;
 use protocol::ids::Offset;
 use thiserror::Error;
@@ -38,12 +40,18 @@ pub enum KvError {
     #[error("the index does not answer")]
     Index(#[source] IndexError),
     #[error("the index cannot be opened")]
-    Open(#[from] OpenIndexError),
+    Open(#[source] Arc<OpenIndexError>),
     /// Fewer keys at a time would fit.
     #[error("the answer is larger than {max} bytes")]
     AnswerTooLarge { max: usize },
     #[error("the bucket is closed")]
     Closed,
+}
+
+impl From<OpenIndexError> for KvError {
+    fn from(error: OpenIndexError) -> Self {
+        KvError::Open(Arc::new(error))
+    }
 }
 
 impl KvError {

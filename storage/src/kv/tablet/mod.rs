@@ -27,6 +27,7 @@ mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use changelog_format::ChangelogFormat;
 pub use error::{InvalidPut, KvError, OpenIndexError};
@@ -52,6 +53,7 @@ use super::writer::BucketWriter;
 use crate::log::{LogHandle, Until};
 use crate::threads::Workers;
 use lane::Queue;
+use waiting::Openings;
 
 /// The bounds of one bucket, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +83,14 @@ impl Default for KvLimits {
 pub struct KvResources {
     store: Arc<dyn IndexStore>,
     lanes: Workers,
+    /// Open indexes for readers: a long replay holds up neither puts nor the disk of others.
+    openers: Workers,
     limits: KvLimits,
     backups: OnceLock<Arc<dyn IndexBackups>>,
 }
 
 impl KvResources {
-    /// Starts `lanes` threads that merge and apply.
+    /// Starts `lanes` threads that merge and apply, and as many that open indexes.
     ///
     /// # Errors
     /// The system starts no threads.
@@ -98,6 +102,7 @@ impl KvResources {
         Ok(Arc::new(KvResources {
             store,
             lanes: Workers::start("kv", lanes)?,
+            openers: Workers::start("kv-open", lanes)?,
             limits,
             backups: OnceLock::new(),
         }))
@@ -132,6 +137,7 @@ struct Inner {
     core: Mutex<Slot>,
     /// The index of `core`, for readers.
     index: RwLock<Option<Arc<dyn Index>>>,
+    openings: Openings,
     /// The applied offset that the index has on disk for sure.
     flushed: AtomicI64,
     /// The index is a backup that was restored.
@@ -173,6 +179,7 @@ impl KvTablet {
                 queue: Mutex::default(),
                 core: Mutex::default(),
                 index: RwLock::default(),
+                openings: Openings::default(),
                 flushed: AtomicI64::new(-1),
                 restored: AtomicBool::new(false),
             }),

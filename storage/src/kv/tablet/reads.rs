@@ -123,14 +123,10 @@ impl KvTablet {
     /// # Errors
     /// It cannot be opened.
     pub async fn index(&self) -> Result<Arc<dyn Index>, KvError> {
-        if let Some(index) = self.inner.index.read().clone() {
+        if let Some(index) = self.index_if_open() {
             return Ok(index);
         }
-        let inner = Arc::clone(&self.inner);
-        match tokio::task::spawn_blocking(move || inner.open_for_reading()).await {
-            Ok(result) => result,
-            Err(_) => Err(KvError::Closed),
-        }
+        self.inner.index_when_open().await
     }
 
     /// The index if it is open.

@@ -51,6 +51,13 @@ impl Fixture {
 
     /// A start of the process.
     fn open(&mut self) -> KvTablet {
+        let store = Arc::clone(&self.store);
+        let resources = KvResources::start(store, 1, self.limits).unwrap();
+        self.open_with(resources)
+    }
+
+    /// The same with what several buckets share.
+    fn open_with(&mut self, resources: Arc<KvResources>) -> KvTablet {
         self.epoch += 1;
         let env = self.simulation.env();
         let context = Arc::new(LogContext {
@@ -77,7 +84,6 @@ impl Fixture {
             config,
             LeaderEpoch::new(self.epoch),
         );
-        let store = Arc::clone(&self.store);
         let table = KvTable::new(KvTableSpec {
             merge: self.table.clone(),
             image: ChangelogImage::Full,
@@ -94,7 +100,6 @@ impl Fixture {
             counts_rows: true,
             prefix: Vec::new(),
         };
-        let resources = KvResources::start(store, 1, self.limits).unwrap();
         KvTablet::new(log.unwrap(), resources, spec, Arc::new(table.unwrap()))
     }
 

@@ -1,6 +1,12 @@
 //! Opening the index.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use futures::FutureExt;
+use futures::future::join_all;
+
 use super::*;
+use crate::kv::index::{LogEnds, OpenedIndex, Rebuild};
 
 /// Bytes of each value of [`large`].
 const VALUE_BYTES: usize = 512 << 10;
@@ -68,4 +74,133 @@ async fn a_replay_writes_much_in_parts_and_goes_on_after_each() {
         assert_eq!(*fixture.store.commits.bytes.lock(), parts[kept..]);
         power_off(kv);
     }
+}
+
+/// Indexes that take as long to open as a test wants.
+#[derive(Default)]
+struct SlowStore {
+    /// Held by a test while nothing is to be opened.
+    gate: Mutex<()>,
+    fails: AtomicBool,
+    begun: AtomicUsize,
+    /// Openings that are under way, and the most of them.
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl SlowStore {
+    /// Waits until so many openings were begun.
+    async fn wait_begun(&self, count: usize) {
+        while self.begun.load(Ordering::SeqCst) < count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl IndexStore for SlowStore {
+    fn open(&self, spec: &IndexSpec, _: &dyn LogEnds) -> Result<OpenedIndex, IndexError> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        drop(self.gate.lock());
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(IndexError::Failed("the test wants it".to_owned()));
+        }
+        Ok(OpenedIndex {
+            index: Arc::new(MemoryIndex::new(spec.counts_rows)),
+            rebuild: Some(Rebuild::Absent),
+        })
+    }
+
+    fn discard(&self, _: &IndexSpec) -> Result<(), IndexError> {
+        Ok(())
+    }
+}
+
+/// Buckets that share threads.
+fn buckets(store: &Arc<SlowStore>, count: usize, lanes: usize) -> Vec<(Fixture, KvTablet)> {
+    let store = Arc::clone(store) as Arc<dyn IndexStore>;
+    let resources = KvResources::start(store, lanes, KvLimits::default()).unwrap();
+    let bucket = |_| {
+        let mut fixture = Fixture::new(FlushMode::Fsync);
+        let kv = fixture.open_with(Arc::clone(&resources));
+        (fixture, kv)
+    };
+    (0..count).map(bucket).collect()
+}
+
+/// Runs with one thread for all that waits for a disk, which a hang of it would leave hanging.
+fn with_one_blocking_thread(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let limit = std::time::Duration::from_secs(60);
+    let ended = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+    runtime.shutdown_background();
+    ended.unwrap();
+}
+
+#[test]
+fn who_waits_for_an_index_holds_no_thread() {
+    let store = Arc::new(SlowStore::default());
+    let buckets = buckets(&store, 3, 2);
+    let gate = store.gate.lock();
+    let mut held = Some(gate);
+    with_one_blocking_thread(async {
+        let key = || vec![Bytes::from(encoded(1))];
+        let mut waiting: Vec<_> = (0..12)
+            .map(|number| buckets[number % 3].1.lookup(key()).boxed())
+            .collect();
+        for lookup in &mut waiting {
+            assert!(lookup.now_or_never().is_none());
+        }
+        store.wait_begun(2).await;
+        // The disk has a thread for others.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        // A client that goes away takes nothing with it.
+        drop(waiting.remove(0));
+        for (_, kv) in &buckets {
+            assert_eq!(
+                kv.inner.openings.waiting(),
+                4 - usize::from(std::ptr::eq(kv, &buckets[0].1))
+            );
+        }
+        held.take();
+        for found in join_all(waiting).await {
+            assert_eq!(found.unwrap(), [None]);
+        }
+        assert!(
+            buckets
+                .iter()
+                .all(|(_, kv)| kv.inner.openings.waiting() == 0)
+        );
+    });
+    let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+    assert_eq!((count(&store.begun), count(&store.most)), (3, 2));
+}
+
+#[test]
+fn who_waited_for_an_index_that_does_not_open_is_told() {
+    let store = Arc::new(SlowStore::default());
+    let buckets = buckets(&store, 1, 1);
+    let (fixture, kv) = &buckets[0];
+    store.fails.store(true, Ordering::SeqCst);
+    with_one_blocking_thread(async {
+        let failed = join_all((0..3).map(|_| kv.row_count())).await;
+        for error in failed {
+            assert!(matches!(error, Err(KvError::Open(_))), "{error:?}");
+        }
+        assert_eq!(store.begun.load(Ordering::SeqCst), 1);
+        // Not tried again at once, and then it is.
+        store.fails.store(false, Ordering::SeqCst);
+        assert!(kv.row_count().await.is_err());
+        fixture.simulation.clock.advance(Duration::from_secs(1));
+        assert_eq!(kv.row_count().await.unwrap(), Some(0));
+        kv.discard();
+        let closed = kv.row_count().await;
+        assert!(matches!(closed, Err(KvError::Closed)), "{closed:?}");
+    });
 }

@@ -1,0 +1,118 @@
+//! Waiting for the index without a thread. One worker opens it for all who want to read; an opening
+//! may take as long as the log is, and what else waits for the disk must get on meanwhile.
+//!
+//! ```text
+//! index() ─► not open: ask ─► openers: open ─► all who wait look again
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+
+use super::{Inner, KvError, OpenIndexError};
+use crate::kv::index::Index;
+
+/// An index that is lost again before who waited for it has it is asked for so many times.
+const ATTEMPTS: usize = 3;
+
+/// The openings that readers asked for.
+#[derive(Default)]
+pub(super) struct Openings {
+    /// One is queued or under way.
+    asked: AtomicBool,
+    ended: watch::Sender<Ended>,
+}
+
+/// Those that are over.
+#[derive(Default)]
+struct Ended {
+    count: u64,
+    /// What the last one came to; nothing when the index was open then.
+    failed: Option<Failed>,
+}
+
+impl Openings {
+    /// Who waits for one.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.ended.receiver_count()
+    }
+}
+
+#[derive(Clone)]
+enum Failed {
+    Closed,
+    Open(Arc<OpenIndexError>),
+}
+
+impl From<Failed> for KvError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Closed => KvError::Closed,
+            Failed::Open(error) => KvError::Open(error),
+        }
+    }
+}
+
+impl Inner {
+    /// The index, once it is open.
+    pub(super) async fn index_when_open(self: &Arc<Self>) -> Result<Arc<dyn Index>, KvError> {
+        let mut ended = self.openings.ended.subscribe();
+        for _ in 0..ATTEMPTS {
+            let before = ended.borrow_and_update().count;
+            if let Some(index) = self.index.read().clone() {
+                return Ok(index);
+            }
+            self.open_soon();
+            let failed = match ended.wait_for(|ended| ended.count > before).await {
+                Ok(now) => now.failed.clone(),
+                Err(_) => Some(Failed::Closed),
+            };
+            if let Some(failed) = failed {
+                return Err(failed.into());
+            }
+        }
+        let again = "it was lost as soon as it was open".to_owned();
+        Err(OpenIndexError::Recently(again).into())
+    }
+
+    /// Has the index opened, once however many ask.
+    fn open_soon(self: &Arc<Self>) {
+        if self.openings.asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let panicked = OpenIndexError::Recently("the opening panicked".to_owned());
+        let mut opener = Opener {
+            inner: Arc::clone(self),
+            failed: Some(Failed::Open(Arc::new(panicked))),
+        };
+        self.resources.openers.run(move || {
+            opener.failed = match opener.inner.open_for_reading() {
+                Ok(_) => None,
+                Err(KvError::Open(error)) => Some(Failed::Open(error)),
+                Err(_) => Some(Failed::Closed),
+            };
+            // Tells them, as a panic does.
+            drop(opener);
+        });
+    }
+}
+
+/// Who opens. However it ends, those who wait are told.
+struct Opener {
+    inner: Arc<Inner>,
+    failed: Option<Failed>,
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        let openings = &self.inner.openings;
+        // Who sees the end of this one may ask for another.
+        openings.asked.store(false, Ordering::Release);
+        openings.ended.send_modify(|ended| {
+            ended.count += 1;
+            ended.failed = self.failed.take();
+        });
+    }
+}
