@@ -257,7 +257,9 @@ impl From<&KvError> for Failure {
 impl From<&ScanError> for Failure {
     fn from(error: &ScanError) -> Self {
         let code = match error {
-            ScanError::Thread(_) | ScanError::Index(_) | ScanError::Ended => ErrorCode::KvStorage,
+            ScanError::Thread(_) | ScanError::Index(_) | ScanError::Retired | ScanError::Ended => {
+                ErrorCode::KvStorage
+            }
             ScanError::Busy => ErrorCode::InvalidScanRequest,
         };
         Failure::new(code, with_source(error))

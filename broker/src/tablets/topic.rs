@@ -33,13 +33,14 @@ impl Tablets {
     }
 
     /// The index of a bucket whose table was changed: another one when the topic became another
-    /// table. The old one closes when nobody reads from it any more.
+    /// table. The old one closes when nobody reads from it any more, which the new one waits for.
     pub(super) fn topic_in_step(&self, bucket: &OpenBucket, table: &Table) -> Option<TopicIndex> {
         match &bucket.topic {
-            Some(index) if table.fluss_id == bucket.table.fluss_id => Some(index.clone()),
-            _ if !is_compacted(table) => None,
-            _ => Some(self.new_topic_index(table, bucket.tablet.log())),
+            Some(index) if table.fluss_id == bucket.table.fluss_id => return Some(index.clone()),
+            Some(replaced) => replaced.retire(),
+            None => {}
         }
+        is_compacted(table).then(|| self.new_topic_index(table, bucket.tablet.log()))
     }
 
     /// All buckets of a compacted topic, in their order; opens those that are not. Waits for the disk.

@@ -14,6 +14,7 @@ pub mod changelog;
 pub mod index;
 pub mod merge;
 pub mod missing;
+pub mod open_index;
 pub mod plans;
 pub mod replay;
 pub mod scan;

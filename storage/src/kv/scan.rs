@@ -5,20 +5,22 @@
 //! ```
 //!
 //! A view borrows its index, so each scan has a thread that owns both; it sleeps between the
-//! pieces and ends with its [`Scan`]. How many there may be, and for how long, is the caller's
+//! pieces and ends with its [`Scan`], or when the index's owner gives the index up. How many there may be, and for how long, is the caller's
 //! business.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use bytes::Bytes;
 use protocol::fluss::value::{ValueBatchBuilder, ValueLayout};
 use protocol::ids::Offset;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::index::{Index, IndexError, IndexView};
+use super::open_index::OpenIndex;
 
 /// A value's length stands before it in a batch.
 const VALUE_OVERHEAD: usize = 4;
@@ -34,6 +36,9 @@ pub enum ScanError {
     /// An answer is awaited still.
     #[error("the scan is asked twice at a time")]
     Busy,
+    /// What it goes over failed, or was replaced.
+    #[error("the index that was scanned is not there any more: begin again")]
+    Retired,
     /// Its thread is gone, as after a panic.
     #[error("the scan has ended")]
     Ended,
@@ -55,6 +60,21 @@ pub trait Scanned: Send + Sync {
     /// # Errors
     /// The index fails.
     fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError>;
+
+    /// Turns to true when the scan has to let go of it; none where that never happens.
+    fn retirement(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
+}
+
+impl Scanned for OpenIndex {
+    fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
+        self.view()
+    }
+
+    fn retirement(&self) -> Option<watch::Receiver<bool>> {
+        Some(OpenIndex::retirement(self))
+    }
 }
 
 impl<I: Index + ?Sized> Scanned for I {
@@ -66,13 +86,33 @@ impl<I: Index + ?Sized> Scanned for I {
 /// A scan that was begun. Dropping it ends it.
 #[derive(Debug)]
 pub struct Scan {
-    asks: SyncSender<Ask>,
+    asks: mpsc::Sender<Ask>,
     offset: Offset,
+    retirement: Retirement,
 }
 
 struct Ask {
     bytes_max: usize,
-    answer: oneshot::Sender<Result<Piece, IndexError>>,
+    answer: oneshot::Sender<Result<Piece, ScanError>>,
+}
+
+/// Whether the scan has to end.
+#[derive(Debug, Clone)]
+struct Retirement(Option<watch::Receiver<bool>>);
+
+impl Retirement {
+    fn is_due(&self) -> bool {
+        self.0.as_ref().is_some_and(|retired| *retired.borrow())
+    }
+
+    /// Waits until it is.
+    async fn due(&mut self) {
+        match &mut self.0 {
+            // The sender goes with what is scanned.
+            Some(retired) => drop(retired.wait_for(|retired| *retired).await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Scan {
@@ -87,10 +127,16 @@ impl Scan {
         rows_max: u64,
         held: impl Send + 'static,
     ) -> Result<Scan, ScanError> {
-        let (asks, asked) = sync_channel(1);
+        let (asks, asked) = mpsc::channel(1);
         let (opened, open) = oneshot::channel();
+        let retirement = Retirement(index.retirement());
+        let serving = Serving {
+            asked,
+            retirement: retirement.clone(),
+            runtime: Handle::current(),
+        };
         let run = move || {
-            serve(index, layout, rows_max, opened, asked);
+            serving.serve(index, layout, rows_max, opened);
             drop(held);
         };
         std::thread::Builder::new()
@@ -98,7 +144,11 @@ impl Scan {
             .spawn(run)
             .map_err(ScanError::Thread)?;
         let offset = open.await.map_err(|_| ScanError::Ended)??;
-        Ok(Scan { asks, offset })
+        Ok(Scan {
+            asks,
+            offset,
+            retirement,
+        })
     }
 
     /// The rows have the changes of all offsets below this one.
@@ -115,42 +165,73 @@ impl Scan {
         let ask = Ask { bytes_max, answer };
         self.asks.try_send(ask).map_err(|error| match error {
             TrySendError::Full(_) => ScanError::Busy,
-            TrySendError::Disconnected(_) => ScanError::Ended,
+            TrySendError::Closed(_) => self.ended(),
         })?;
-        Ok(answered.await.map_err(|_| ScanError::Ended)??)
+        answered.await.map_err(|_| self.ended())?
+    }
+
+    fn ended(&self) -> ScanError {
+        match self.retirement.is_due() {
+            true => ScanError::Retired,
+            false => ScanError::Ended,
+        }
     }
 }
 
-fn serve<S: Scanned + ?Sized>(
-    index: Arc<S>,
-    layout: ValueLayout,
-    rows_max: u64,
-    opened: oneshot::Sender<Result<Offset, IndexError>>,
-    asked: Receiver<Ask>,
-) {
-    let view = match index.rows() {
-        Ok(view) => view,
-        Err(error) => {
-            // Nobody waits for it when the client is gone.
-            let _ = opened.send(Err(error));
+/// The side of the thread.
+struct Serving {
+    asked: mpsc::Receiver<Ask>,
+    retirement: Retirement,
+    runtime: Handle,
+}
+
+impl Serving {
+    fn serve<S: Scanned + ?Sized>(
+        mut self,
+        index: Arc<S>,
+        layout: ValueLayout,
+        rows_max: u64,
+        opened: oneshot::Sender<Result<Offset, IndexError>>,
+    ) {
+        let view = match index.rows() {
+            Ok(view) => view,
+            Err(error) => {
+                // Nobody waits for it when the client is gone.
+                let _ = opened.send(Err(error));
+                return;
+            }
+        };
+        if opened.send(Ok(view.state().applied)).is_err() {
             return;
         }
-    };
-    if opened.send(Ok(view.state().applied)).is_err() {
-        return;
+        let mut cursor = Cursor {
+            view: &*view,
+            layout,
+            rows_left: rows_max,
+            last: None,
+            retirement: self.retirement.clone(),
+        };
+        while let Some(ask) = self.next() {
+            let piece = cursor.next(ask.bytes_max);
+            let failed = piece.is_err();
+            if ask.answer.send(piece).is_err() || failed {
+                return;
+            }
+        }
     }
-    let mut cursor = Cursor {
-        view: &*view,
-        layout,
-        rows_left: rows_max,
-        last: None,
-    };
-    while let Ok(ask) = asked.recv() {
-        let piece = cursor.next(ask.bytes_max);
-        let failed = piece.is_err();
-        if ask.answer.send(piece).is_err() || failed {
-            return;
-        }
+
+    /// What the client asks next; none when there is nothing more to answer.
+    fn next(&mut self) -> Option<Ask> {
+        let Serving {
+            asked, retirement, ..
+        } = self;
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = retirement.due() => None,
+                ask = asked.recv() => ask,
+            }
+        })
     }
 }
 
@@ -160,16 +241,21 @@ struct Cursor<'v> {
     rows_left: u64,
     /// The key of the last row that was taken.
     last: Option<Vec<u8>>,
+    retirement: Retirement,
 }
 
 impl Cursor<'_> {
-    fn next(&mut self, bytes_max: usize) -> Result<Piece, IndexError> {
+    fn next(&mut self, bytes_max: usize) -> Result<Piece, ScanError> {
         let mut batch = ValueBatchBuilder::new();
         let mut last = Vec::new();
         let mut damaged = None;
         let mut more = false;
+        let retirement = &self.retirement;
         let (layout, rows_left) = (self.layout, &mut self.rows_left);
-        self.view.scan(self.last.as_deref(), &mut |key, stored| {
+        let scanned = self.view.scan(self.last.as_deref(), &mut |key, stored| {
+            if retirement.is_due() {
+                return ControlFlow::Break(());
+            }
             let plain = match layout.plain(stored) {
                 Ok(plain) => plain,
                 Err(error) => {
@@ -189,9 +275,14 @@ impl Cursor<'_> {
             last.extend_from_slice(key);
             *rows_left -= 1;
             ControlFlow::Continue(())
-        })?;
+        });
+        // What is given up may fail in any way.
+        if retirement.is_due() {
+            return Err(ScanError::Retired);
+        }
+        scanned?;
         if let Some(error) = damaged {
-            return Err(error);
+            return Err(error.into());
         }
         if batch.is_empty() {
             return Ok(Piece {

@@ -237,7 +237,7 @@ impl Inner {
             &plan,
             table.plans.changelog(),
             tag,
-            &*core.index,
+            &**core.index,
         );
         let merged = match merged {
             Ok(merged) => merged,
@@ -284,7 +284,7 @@ impl Inner {
             return;
         }
         let Core { writer, index } = &mut **core;
-        match writer.apply(end, epoch_below(log, end), &**index) {
+        match writer.apply(end, epoch_below(log, end), &***index) {
             Ok(()) => log.release_to(end),
             Err(error) => self.lose_index(slot, &error),
         }
@@ -300,7 +300,7 @@ impl Inner {
         if applied <= flushed || behind <= self.resources.limits.replay_bytes_max {
             return;
         }
-        if let Err(error) = self.flush(&*index) {
+        if let Err(error) = self.flush(&**index) {
             let log = self.log.log().id();
             tracing::warn!(%log, %error, "cannot flush the index, opening it would take longer");
         }
@@ -328,7 +328,7 @@ impl Inner {
         if flush {
             self.apply(&mut slot);
         }
-        *self.index.write() = None;
+        self.let_go();
         if let Slot::Open(core) = std::mem::replace(&mut *slot, Slot::Closed)
             && flush
             && let Err(error) = core.index.flush()

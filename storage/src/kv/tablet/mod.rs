@@ -46,8 +46,9 @@ use parking_lot::{Mutex, RwLock};
 use protocol::fluss::kv_batch::KvBatch;
 use protocol::ids::Offset;
 
-use super::index::{Index, IndexError, IndexSpec, IndexStore, IndexUsage};
+use super::index::{IndexError, IndexSpec, IndexStore, IndexUsage};
 use super::merge::MergeMode;
+use super::open_index::{OpenIndex, OpenIndexes};
 use super::replay::ReplayError;
 use super::writer::BucketWriter;
 use crate::log::{LogHandle, Until};
@@ -81,7 +82,7 @@ impl Default for KvLimits {
 
 /// What the buckets of a broker share.
 pub struct KvResources {
-    store: Arc<dyn IndexStore>,
+    indexes: OpenIndexes,
     lanes: Workers,
     /// Open indexes for readers: a long replay holds up neither puts nor the disk of others.
     openers: Workers,
@@ -100,7 +101,7 @@ impl KvResources {
         limits: KvLimits,
     ) -> std::io::Result<Arc<KvResources>> {
         Ok(Arc::new(KvResources {
-            store,
+            indexes: OpenIndexes::new(store),
             lanes: Workers::start("kv", lanes)?,
             openers: Workers::start("kv-open", lanes)?,
             limits,
@@ -110,7 +111,7 @@ impl KvResources {
 
     /// Memory in use by all indexes.
     pub fn usage(&self) -> IndexUsage {
-        self.store.usage()
+        self.indexes.usage()
     }
 
     /// Where indexes that are lost are looked for before they are made from their whole logs. To be
@@ -136,7 +137,7 @@ struct Inner {
     /// The writing side; held by the lane while it works, and by who opens the index.
     core: Mutex<Slot>,
     /// The index of `core`, for readers.
-    index: RwLock<Option<Arc<dyn Index>>>,
+    index: RwLock<Option<Arc<OpenIndex>>>,
     openings: Openings,
     /// The applied offset that the index has on disk for sure.
     flushed: AtomicI64,
@@ -147,7 +148,7 @@ struct Inner {
 /// The writing side of an open index.
 struct Core {
     writer: BucketWriter,
-    index: Arc<dyn Index>,
+    index: Arc<OpenIndex>,
 }
 
 #[derive(Default)]
@@ -155,11 +156,19 @@ enum Slot {
     #[default]
     NotOpen,
     Open(Box<Core>),
-    /// An attempt failed then, for this reason.
-    Failed(Duration, String),
+    /// An attempt failed.
+    Failed(FailedOpening),
     /// The index is damaged and is removed before it is opened again.
     Damaged,
     Closed,
+}
+
+/// An attempt that is not repeated at once.
+struct FailedOpening {
+    at: Duration,
+    reason: String,
+    /// The index is damaged, and still there.
+    damaged: bool,
 }
 
 impl KvTablet {
@@ -252,7 +261,7 @@ impl KvTablet {
     /// The index cannot be opened or flushed.
     pub fn flushed_end(&self) -> Result<Offset, KvError> {
         let index = self.inner.open_for_reading()?;
-        let flushed = self.inner.flush(&*index);
+        let flushed = self.inner.flush(&**index);
         Ok(flushed.map_err(OpenIndexError::Index)?)
     }
 
@@ -273,9 +282,16 @@ impl Inner {
         Arc::clone(&self.table.read())
     }
 
+    /// Has readers let go of the index.
+    fn let_go(&self) {
+        if let Some(index) = self.index.write().take() {
+            index.retire();
+        }
+    }
+
     /// The index failed. It is opened anew, and what it lacks is replayed.
     fn lose_index(&self, slot: &mut Slot, error: &IndexError) {
-        *self.index.write() = None;
+        self.let_go();
         let log = self.log.log().id();
         *slot = match error {
             IndexError::Corrupt(_) => {

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use protocol::fluss::batch::LogBatch;
 use protocol::ids::Offset;
 
-use super::{Core, Inner, KvError, KvTable, OpenIndexError, Slot};
-use crate::kv::index::{Index, IndexError, IndexState, OpenedIndex, epoch_below};
+use super::{Core, FailedOpening, Inner, KvError, KvTable, OpenIndexError, Slot};
+use crate::kv::index::{Index, IndexError, IndexState, epoch_below};
 use crate::kv::merge::KeyChange;
+use crate::kv::open_index::Opened;
 use crate::kv::replay::{Replay, ReplayError};
 use crate::kv::writer::{BucketWriter, WriterConfig};
 use crate::log::{FrameRun, ReadRange};
@@ -33,12 +34,16 @@ impl Inner {
         match slot {
             Slot::Open(_) => {}
             Slot::Closed => return Err(KvError::Closed),
-            Slot::Failed(at, reason) if now < *at + RETRY_AFTER => {
-                return Err(OpenIndexError::Recently(reason.clone()).into());
+            Slot::Failed(last) if now < last.at + RETRY_AFTER => {
+                return Err(OpenIndexError::Recently(last.reason.clone()).into());
             }
-            Slot::NotOpen | Slot::Failed(..) | Slot::Damaged => {
-                let damaged = matches!(slot, Slot::Damaged);
-                match self.open(damaged) {
+            Slot::NotOpen | Slot::Failed(_) | Slot::Damaged => {
+                let mut damaged = match slot {
+                    Slot::Failed(last) => last.damaged,
+                    Slot::Damaged => true,
+                    _ => false,
+                };
+                match self.open(&mut damaged) {
                     Ok(core) => *slot = Slot::Open(Box::new(core)),
                     Err(error) => {
                         let log = self.log.log().id();
@@ -47,7 +52,11 @@ impl Inner {
                             matches!(&error, OpenIndexError::Index(IndexError::Corrupt(_)));
                         *slot = match corrupt {
                             true => Slot::Damaged,
-                            false => Slot::Failed(now, error.to_string()),
+                            false => Slot::Failed(FailedOpening {
+                                at: now,
+                                reason: error.to_string(),
+                                damaged,
+                            }),
                         };
                         return Err(error.into());
                     }
@@ -61,7 +70,8 @@ impl Inner {
         }
     }
 
-    fn open(self: &Arc<Self>, damaged: bool) -> Result<Core, OpenIndexError> {
+    /// A damaged index is removed first, and is not `damaged` any more from then on.
+    fn open(self: &Arc<Self>, damaged: &mut bool) -> Result<Core, OpenIndexError> {
         let log = self.log.log();
         if let Some(cause) = log.offline_cause() {
             return Err(OpenIndexError::Offline(cause));
@@ -77,18 +87,20 @@ impl Inner {
         if log.promised_end() < log.watermarks().log_end {
             log.sync().map_err(OpenIndexError::Offline)?;
         }
-        if damaged {
-            self.resources.store.discard(&self.spec)?;
+        let was_damaged = *damaged;
+        if was_damaged {
+            self.resources.indexes.discard(&self.spec)?;
+            *damaged = false;
         }
-        let opened = self.resources.store.open(&self.spec, log)?;
-        let OpenedIndex { index, rebuild } = self.restored(opened, damaged)?;
+        let opened = self.resources.indexes.open(&self.spec, log)?;
+        let Opened { index, rebuild } = self.restored(opened, was_damaged)?;
         let table = self.table();
         let started = log.context().env.clock.monotonic();
         let from = index.state().applied;
         // What is open now is what the disk had.
         self.flushed.store(from.value(), Ordering::Relaxed);
         let end = log.watermarks().log_end;
-        self.replay(&*index, &table, end)?;
+        self.replay(&**index, &table, end)?;
         let millis = log
             .context()
             .env

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Inner, KvError, KvTablet, Slot};
+use super::{Inner, KvError, KvTablet, OpenIndex, Slot};
 use crate::kv::index::{FoundRows, Index, IndexError, IndexState};
 
 impl KvTablet {
@@ -49,7 +49,7 @@ impl KvTablet {
     ) -> Result<Vec<Vec<Bytes>>, KvError> {
         let skip = self.table().layout.prefix_len();
         let index = self.index().await?;
-        let cached = rows_of_prefixes(&*index, &prefixes, bytes_max, false);
+        let cached = rows_of_prefixes(&**index, &prefixes, bytes_max, false);
         let rows = match self.checked(cached)? {
             Some(rows) => rows,
             None => {
@@ -122,7 +122,7 @@ impl KvTablet {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub async fn index(&self) -> Result<Arc<dyn Index>, KvError> {
+    pub async fn index(&self) -> Result<Arc<OpenIndex>, KvError> {
         if let Some(index) = self.index_if_open() {
             return Ok(index);
         }
@@ -130,17 +130,17 @@ impl KvTablet {
     }
 
     /// The index if it is open.
-    pub fn index_if_open(&self) -> Option<Arc<dyn Index>> {
+    pub fn index_if_open(&self) -> Option<Arc<OpenIndex>> {
         self.inner.index.read().clone()
     }
 
     /// Runs `read` where it may wait for the disk.
     async fn wait<T: Send + 'static>(
         &self,
-        index: Arc<dyn Index>,
+        index: Arc<OpenIndex>,
         read: impl FnOnce(&dyn Index) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, KvError> {
-        match tokio::task::spawn_blocking(move || read(&*index)).await {
+        match tokio::task::spawn_blocking(move || read(&**index)).await {
             Ok(result) => self.checked(result),
             Err(_) => Err(KvError::Closed),
         }
@@ -200,7 +200,7 @@ fn rows_of_prefixes(
 }
 
 impl Inner {
-    pub(super) fn open_for_reading(self: &Arc<Self>) -> Result<Arc<dyn Index>, KvError> {
+    pub(super) fn open_for_reading(self: &Arc<Self>) -> Result<Arc<OpenIndex>, KvError> {
         let mut slot = self.core.lock();
         self.opened(&mut slot).map(|core| Arc::clone(&core.index))
     }

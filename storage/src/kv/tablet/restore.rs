@@ -8,7 +8,7 @@ use protocol::ids::{Offset, TabletId};
 use thiserror::Error;
 
 use super::{Inner, OpenIndexError};
-use crate::kv::index::OpenedIndex;
+use crate::kv::open_index::Opened;
 
 /// Why a backup is not there after all. The index is made from the log instead.
 #[derive(Debug, Error)]
@@ -30,11 +30,7 @@ pub trait IndexBackups: Send + Sync {
 
 impl Inner {
     /// What was opened, or a backup instead when that is empty because the index was lost.
-    pub(super) fn restored(
-        &self,
-        opened: OpenedIndex,
-        damaged: bool,
-    ) -> Result<OpenedIndex, OpenIndexError> {
+    pub(super) fn restored(&self, opened: Opened, damaged: bool) -> Result<Opened, OpenIndexError> {
         // A backup that turned out damaged would turn out so again.
         let again = damaged && self.restored.swap(false, Ordering::Relaxed);
         let log = self.log.log();
@@ -48,23 +44,23 @@ impl Inner {
             Some(newest) if newest > empty_at && newest <= log.watermarks().log_end => {}
             _ => return Ok(opened),
         }
-        let OpenedIndex { index, rebuild } = opened;
+        let Opened { index, rebuild } = opened;
         drop(index);
         // What stops here leaves no index, and the next attempt comes here again.
-        self.resources.store.discard(&self.spec)?;
+        self.resources.indexes.discard(&self.spec)?;
         match self.fetch(backups.as_ref()) {
             Ok(()) => self.restored.store(true, Ordering::Relaxed),
             Err(error) => {
                 tracing::warn!(log = %log.id(), %error, "the index is made from its whole log");
             }
         }
-        let opened = self.resources.store.open(&self.spec, log)?;
+        let opened = self.resources.indexes.open(&self.spec, log)?;
         if let Some(reason) = &opened.rebuild
             && self.restored.swap(false, Ordering::Relaxed)
         {
             tracing::warn!(log = %log.id(), %reason, "the backup does not fit, the index is made from its whole log");
         }
-        Ok(OpenedIndex {
+        Ok(Opened {
             index: opened.index,
             // Why it was lost in the first place.
             rebuild: rebuild.or(opened.rebuild),

@@ -18,8 +18,8 @@ use crate::buffers::BufferPool;
 use crate::clock::CommitClock;
 use crate::env::simulated::Simulation;
 use crate::kv::fixtures::{TWO, row, table, values};
-use crate::kv::index::IndexState;
 use crate::kv::index::memory::MemoryIndex;
+use crate::kv::index::{Index, IndexState};
 use crate::kv::merge::MergeTable;
 use crate::log::{FlushMode, LogConfig, LogContext, LogThreads, OpenFiles};
 use crate::tablet::ArrowCodec;
@@ -366,7 +366,7 @@ async fn an_index_that_fails_is_opened_again_and_has_what_was_acknowledged() {
         .answer()
         .await
         .unwrap();
-    fixture.store.commits.refuses.store(true, Ordering::Release);
+    fixture.store.fail(IndexError::Failed("once".to_owned()));
     let unanswered = fixture.put(&kv, None, &[(1, Some(2))]);
     // The next put opens the index anew, which the log brings up to date.
     let next = fixture.put(&kv, None, &[(2, Some(2))]);

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-use super::{Inner, KvError, OpenIndexError};
-use crate::kv::index::Index;
+use super::{Inner, KvError, OpenIndex, OpenIndexError};
 
 /// An index that is lost again before who waited for it has it is asked for so many times.
 const ATTEMPTS: usize = 3;
@@ -57,7 +56,7 @@ impl From<Failed> for KvError {
 
 impl Inner {
     /// The index, once it is open.
-    pub(super) async fn index_when_open(self: &Arc<Self>) -> Result<Arc<dyn Index>, KvError> {
+    pub(super) async fn index_when_open(self: &Arc<Self>) -> Result<Arc<OpenIndex>, KvError> {
         let mut ended = self.openings.ended.subscribe();
         for _ in 0..ATTEMPTS {
             let before = ended.borrow_and_update().count;

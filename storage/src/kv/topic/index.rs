@@ -13,9 +13,9 @@ use super::entry::FORM;
 use super::error::TopicIndexError;
 use super::frames::FrameReader;
 use crate::kv::index::{
-    FoundRows, Index, IndexError, IndexSpec, IndexState, IndexStore, OpenedIndex, Rebuild,
-    epoch_below,
+    FoundRows, Index, IndexError, IndexSpec, IndexState, IndexStore, Rebuild, epoch_below,
 };
+use crate::kv::open_index::{OpenIndex, OpenIndexes, Opened};
 use crate::log::{LogHandle, ReadRange};
 use crate::threads::Workers;
 
@@ -26,7 +26,7 @@ const COMMIT_BYTES: usize = 4 << 20;
 
 /// What all indexes of topics share.
 pub struct TopicIndexes {
-    store: Arc<dyn IndexStore>,
+    indexes: OpenIndexes,
     /// Indexes that follow their logs at the same time. Each may hold one decompressed batch.
     workers: Workers,
 }
@@ -38,19 +38,19 @@ impl TopicIndexes {
     /// The system has no thread.
     pub fn start(store: Arc<dyn IndexStore>, threads: usize) -> std::io::Result<Arc<TopicIndexes>> {
         Ok(Arc::new(TopicIndexes {
-            store,
+            indexes: OpenIndexes::new(store),
             workers: Workers::start("topic-index", threads)?,
         }))
     }
 }
 
 impl TopicIndexes {
-    /// Removes the index in a directory, which is not open.
+    /// Removes the index in a directory, once it is not open.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn discard(&self, directory: &Path) -> Result<(), IndexError> {
-        self.store.discard(&IndexSpec {
+        self.indexes.discard(&IndexSpec {
             directory: directory.to_path_buf(),
             identity: [0; 16],
             counts_rows: false,
@@ -96,7 +96,7 @@ struct Inner {
     log: LogHandle,
     spec: TopicIndexSpec,
     shared: Arc<TopicIndexes>,
-    open: RwLock<Option<Arc<dyn Index>>>,
+    open: RwLock<Option<Arc<OpenIndex>>>,
     /// Damage was found: it is made again before it is opened.
     damaged: AtomicBool,
     /// It stays closed: the broker stops, or the topic was deleted.
@@ -148,7 +148,7 @@ impl TopicIndex {
     }
 
     /// The index, if it is open.
-    pub fn index_if_open(&self) -> Option<Arc<dyn Index>> {
+    pub fn index_if_open(&self) -> Option<Arc<OpenIndex>> {
         self.inner.open.read().clone()
     }
 
@@ -228,11 +228,11 @@ impl TopicIndex {
         &self,
         ask: impl FnOnce(&dyn Index) -> Result<(), IndexError>,
     ) -> Result<(), TopicIndexError> {
-        ask(&*self.inner.opened()?).map_err(|error| self.inner.failed(error))
+        ask(&**self.inner.opened()?).map_err(|error| self.inner.failed(error))
     }
 
     /// The index, which was followed.
-    pub(super) fn opened(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
+    pub(super) fn opened(&self) -> Result<Arc<OpenIndex>, TopicIndexError> {
         self.inner.opened()
     }
 
@@ -280,6 +280,12 @@ impl TopicIndex {
         }
     }
 
+    /// Another index takes this one's place: it is closed for good, as soon as nobody uses it. Waits
+    /// for nobody.
+    pub fn retire(&self) {
+        self.inner.retire();
+    }
+
     /// Closes the index without a flush: its files are about to be deleted. Waits for who writes to
     /// it.
     pub fn discard(&self) {
@@ -294,14 +300,26 @@ impl Inner {
         w.last_stable.min(w.high_watermark)
     }
 
-    fn opened(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
+    fn opened(&self) -> Result<Arc<OpenIndex>, TopicIndexError> {
         self.open.read().clone().ok_or(TopicIndexError::Closed)
     }
 
-    fn close(&self) -> Option<Arc<dyn Index>> {
+    fn close(&self) -> Option<Arc<OpenIndex>> {
         let _turn = self.writing.lock();
+        self.retire()
+    }
+
+    /// Has readers let go of the index, for good.
+    fn retire(&self) -> Option<Arc<OpenIndex>> {
         self.closed.store(true, Ordering::Release);
-        self.open.write().take()
+        self.let_go()
+    }
+
+    /// Has readers let go of the index.
+    fn let_go(&self) -> Option<Arc<OpenIndex>> {
+        let index = self.open.write().take()?;
+        index.retire();
+        Some(index)
     }
 
     /// Has a worker follow the log, once however many ask.
@@ -357,7 +375,7 @@ impl Inner {
             self.applied(applied);
             return Ok(false);
         }
-        let applied = self.apply_some(index.as_ref(), applied, end)?;
+        let applied = self.apply_some(&**index, applied, end)?;
         self.applied(applied);
         Ok(applied < end)
     }
@@ -371,7 +389,7 @@ impl Inner {
     }
 
     /// The index, in the hands of the one who writes to it.
-    fn open_index(&self) -> Result<Arc<dyn Index>, TopicIndexError> {
+    fn open_index(&self) -> Result<Arc<OpenIndex>, TopicIndexError> {
         if let Some(index) = &*self.open.read() {
             return Ok(Arc::clone(index));
         }
@@ -380,11 +398,11 @@ impl Inner {
         }
         let log = self.log.log();
         let spec = self.spec.index(log.id());
-        let store = &self.shared.store;
+        let indexes = &self.shared.indexes;
         if self.damaged.load(Ordering::Acquire) {
-            store.discard(&spec)?;
+            indexes.discard(&spec)?;
         }
-        let OpenedIndex { index, rebuild } = store.open(&spec, log)?;
+        let Opened { index, rebuild } = indexes.open(&spec, log)?;
         self.damaged.store(false, Ordering::Release);
         if let Some(reason) = rebuild {
             if reason != Rebuild::Absent {
@@ -394,7 +412,13 @@ impl Inner {
             let start = index.state().applied;
             index.start().commit(self.state_at(start))?;
         }
-        *self.open.write() = Some(Arc::clone(&index));
+        let mut open = self.open.write();
+        // Who closes it took what was open, or comes after this.
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TopicIndexError::Closed);
+        }
+        *open = Some(Arc::clone(&index));
+        drop(open);
         Ok(index)
     }
 
@@ -468,7 +492,7 @@ impl Inner {
             self.damaged.store(true, Ordering::Release);
             self.progress
                 .send_modify(|progress| progress.applied = None);
-            *self.open.write() = None;
+            self.let_go();
         }
         TopicIndexError::Index(error)
     }

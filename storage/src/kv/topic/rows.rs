@@ -3,10 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::entry::Entry;
 use super::error::TopicIndexError;
 use super::table::{TopicTable, live, log_start};
-use crate::kv::index::{Index, IndexError, IndexState, IndexView, Visit};
+use crate::kv::index::{IndexError, IndexState, IndexView, Visit};
+use crate::kv::open_index::OpenIndex;
 use crate::kv::scan::Scanned;
 
 /// Rows that are looked for in the other buckets together.
@@ -16,7 +19,7 @@ const BYTES_PROBED: usize = 1 << 20;
 
 /// The rows of one bucket. Holds its index open.
 pub struct TopicRows {
-    pub(super) index: Arc<dyn Index>,
+    pub(super) index: Arc<OpenIndex>,
     pub(super) table: TopicTable,
     pub(super) bucket: usize,
 }
@@ -27,6 +30,10 @@ impl Scanned for TopicRows {
             view: self.index.view()?,
             rows: self,
         }))
+    }
+
+    fn retirement(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.index.retirement())
     }
 }
 
@@ -71,7 +78,13 @@ impl TopicView<'_> {
         let log_start = index.map_or(protocol::ids::Offset::ZERO, log_start);
         let mut some = Candidates::default();
         let mut damage = None;
+        let index = &self.rows.index;
         self.view.scan(after, &mut |key, entry| {
+            // Many entries may have no row.
+            if index.is_retired() {
+                damage = Some(as_index_error(TopicIndexError::Closed));
+                return ControlFlow::Break(());
+            }
             match live(Some(entry), log_start) {
                 Ok(Some(found)) if found.value.is_some() => {}
                 Ok(_) => return ControlFlow::Continue(()),

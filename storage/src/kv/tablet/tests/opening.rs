@@ -7,6 +7,7 @@ use futures::future::join_all;
 
 use super::*;
 use crate::kv::index::{LogEnds, OpenedIndex, Rebuild};
+use crate::kv::scan::{Scan, ScanError};
 
 /// Bytes of each value of [`large`].
 const VALUE_BYTES: usize = 512 << 10;
@@ -203,4 +204,62 @@ fn who_waited_for_an_index_that_does_not_open_is_told() {
         let closed = kv.row_count().await;
         assert!(matches!(closed, Err(KvError::Closed)), "{closed:?}");
     });
+}
+
+/// A scan of a bucket's rows whose client takes its time.
+async fn scan(kv: &KvTablet) -> Scan {
+    let index = kv.index().await.unwrap();
+    let scan = Scan::open(index, ValueLayout::Plain, u64::MAX, ()).await;
+    scan.unwrap()
+}
+
+#[tokio::test]
+async fn an_index_that_fails_is_opened_again_under_scans() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    let rows: Vec<_> = (0..20).map(|n| (n, Some(n))).collect();
+    fixture.put(&kv, None, &rows).answer().await.unwrap();
+    let (unused, begun) = (scan(&kv).await, scan(&kv).await);
+    assert!(begun.next(1).await.unwrap().more);
+    for error in [
+        IndexError::Failed("the disk was full".to_owned()),
+        IndexError::Corrupt("a bit".to_owned()),
+    ] {
+        fixture.store.fail(error);
+        let put = fixture.put(&kv, None, &[(1, Some(100))]);
+        put.answer().await.unwrap();
+        assert_eq!(fixture.get(&kv, 1).await, Some(100));
+        assert_eq!(kv.row_count().await.unwrap(), Some(20));
+    }
+    assert_eq!(*fixture.store.opened.lock(), [true, false, true]);
+    for scan in [unused, begun] {
+        let ended = scan.next(1 << 20).await;
+        assert!(matches!(ended, Err(ScanError::Retired)), "{ended:?}");
+    }
+    let whole = scan(&kv).await.next(1 << 20).await.unwrap();
+    assert!(whole.records.is_some() && !whole.more);
+    // A dropped table does not wait for scans.
+    let last = scan(&kv).await;
+    kv.discard();
+    assert!(matches!(last.next(1).await, Err(ScanError::Retired)));
+}
+
+#[tokio::test]
+async fn a_damaged_index_that_cannot_be_removed_stays_a_damaged_one() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    let kv = fixture.open();
+    let put = fixture.put(&kv, None, &[(1, Some(1))]);
+    put.answer().await.unwrap();
+    fixture.store.keeps.store(true, Ordering::Release);
+    fixture.store.fail(IndexError::Corrupt("a bit".to_owned()));
+    let unanswered = fixture.put(&kv, None, &[(1, Some(2))]);
+    while kv.index_if_open().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(kv.row_count().await.is_err());
+    fixture.store.keeps.store(false, Ordering::Release);
+    fixture.simulation.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.get(&kv, 1).await, Some(2));
+    unanswered.answer().await.unwrap();
+    assert_eq!(*fixture.store.opened.lock(), [true, true]);
 }

@@ -11,26 +11,45 @@ use crate::kv::index::{
     LogEnds, OpenedIndex, PrefixVisit, Rebuild, check,
 };
 
-/// Indexes in memory, which outlive their tablets as files would.
+/// Indexes in memory, which outlive their tablets as files would, and are open once at a time.
 #[derive(Default)]
 pub(super) struct MemoryStore {
     pub(super) index: Mutex<Option<MemoryIndex>>,
     pub(super) commits: Arc<Commits>,
     /// Of each opening, whether the index was made anew.
     pub(super) opened: Mutex<Vec<bool>>,
+    /// Nothing is discarded.
+    pub(super) keeps: AtomicBool,
+    /// The index is open while somebody else has this.
+    lock: Arc<()>,
+}
+
+impl MemoryStore {
+    /// The next write fails.
+    pub(super) fn fail(&self, error: IndexError) {
+        *self.commits.refuses.lock() = Some(error);
+    }
+
+    fn check_lock(&self) -> Result<(), IndexError> {
+        match Arc::strong_count(&self.lock) {
+            1 => Ok(()),
+            _ => Err(IndexError::Failed("it is open".to_owned())),
+        }
+    }
 }
 
 /// What is written.
 #[derive(Default)]
 pub(super) struct Commits {
     /// The next one fails.
-    pub(super) refuses: AtomicBool,
+    pub(super) refuses: Mutex<Option<IndexError>>,
     /// Bytes of keys and values of each.
     pub(super) bytes: Mutex<Vec<usize>>,
 }
 
 impl IndexStore for MemoryStore {
     fn open(&self, spec: &IndexSpec, log: &dyn LogEnds) -> Result<OpenedIndex, IndexError> {
+        self.check_lock()?;
         let mut slot = self.index.lock();
         let rebuild = match &*slot {
             Some(index) => check(index.state(), log).err(),
@@ -43,12 +62,20 @@ impl IndexStore for MemoryStore {
         let index = slot.clone().expect("it was made above");
         let commits = Arc::clone(&self.commits);
         Ok(OpenedIndex {
-            index: Arc::new(Refusing { index, commits }),
+            index: Arc::new(Refusing {
+                index,
+                commits,
+                _lock: Arc::clone(&self.lock),
+            }),
             rebuild,
         })
     }
 
     fn discard(&self, _: &IndexSpec) -> Result<(), IndexError> {
+        self.check_lock()?;
+        if self.keeps.load(Ordering::Acquire) {
+            return Err(IndexError::Failed("the test wants it".to_owned()));
+        }
         *self.index.lock() = None;
         Ok(())
     }
@@ -58,6 +85,7 @@ impl IndexStore for MemoryStore {
 struct Refusing {
     index: MemoryIndex,
     commits: Arc<Commits>,
+    _lock: Arc<()>,
 }
 
 struct RefusingBatch<'i> {
@@ -78,8 +106,8 @@ impl IndexBatch for RefusingBatch<'_> {
     }
 
     fn commit(self: Box<Self>, state: IndexState) -> Result<(), IndexError> {
-        if self.commits.refuses.swap(false, Ordering::AcqRel) {
-            return Err(IndexError::Failed("the test wants it".to_owned()));
+        if let Some(error) = self.commits.refuses.lock().take() {
+            return Err(error);
         }
         self.commits.bytes.lock().push(self.bytes);
         self.batch.commit(state)

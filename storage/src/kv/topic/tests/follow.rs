@@ -1,6 +1,7 @@
 use protocol::row::Timestamp;
 
 use super::*;
+use crate::kv::scan::ScanError;
 use crate::kv::topic::TopicIndexError;
 use crate::log::AppendError;
 
@@ -92,6 +93,29 @@ async fn a_closed_index_is_not_opened_again_by_who_follows() {
     assert!(world.value(Owner::Probe, "k1").await.is_some());
     world.buckets[0].discard();
     assert!(world.buckets[0].index_if_open().is_none());
+}
+
+#[tokio::test]
+async fn an_index_takes_the_place_of_one_that_is_scanned() {
+    let mut world = World::new(2);
+    for bucket in 0..2 {
+        let key = format!("k{bucket}");
+        world.put(bucket, &key, Some("v")).await;
+    }
+    // Holds the other bucket's index too, to look for its keys there.
+    let rows = Arc::new(world.table(Owner::Probe).rows(0).await.unwrap());
+    let scan = Scan::open(rows, ValueLayout::Plain, u64::MAX, ());
+    let scan = scan.await.unwrap();
+    for bucket in 0..2 {
+        world.buckets[bucket].retire();
+        world.reopen_index(bucket, 2);
+    }
+    for bucket in 0..2 {
+        let value = world.value(Owner::Probe, &format!("k{bucket}")).await;
+        assert_eq!(value, Some("v".to_owned()));
+    }
+    let ended = scan.next(1 << 20).await;
+    assert!(matches!(ended, Err(ScanError::Retired)), "{ended:?}");
 }
 
 #[tokio::test]
