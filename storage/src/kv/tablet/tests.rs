@@ -32,6 +32,8 @@ struct Fixture {
     limits: KvLimits,
     flush_mode: FlushMode,
     table: MergeTable,
+    /// Of the index.
+    directory: PathBuf,
     epoch: i32,
 }
 
@@ -45,6 +47,7 @@ impl Fixture {
             limits: KvLimits::default(),
             flush_mode,
             table: table(&columns, 1),
+            directory: PathBuf::from("/none"),
             epoch: 0,
         }
     }
@@ -95,7 +98,7 @@ impl Fixture {
             ids: None,
         });
         let spec = IndexSpec {
-            directory: PathBuf::from("/none"),
+            directory: self.directory.clone(),
             identity: [0; 16],
             counts_rows: true,
             prefix: Vec::new(),
@@ -152,8 +155,10 @@ fn encoded(key: i32) -> Vec<u8> {
 /// The last handle goes, and what its lane was about to do with it.
 fn power_off(kv: KvTablet) {
     let inner = Arc::downgrade(&kv.inner);
+    let index = kv.index_if_open();
     drop(kv);
-    while inner.strong_count() > 0 {
+    let is_shared = |index: &Arc<OpenIndex>| Arc::strong_count(index) > 1;
+    while inner.strong_count() > 0 || index.as_ref().is_some_and(is_shared) {
         std::thread::yield_now();
     }
 }

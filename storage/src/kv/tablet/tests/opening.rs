@@ -123,8 +123,9 @@ impl IndexStore for SlowStore {
 fn buckets(store: &Arc<SlowStore>, count: usize, lanes: usize) -> Vec<(Fixture, KvTablet)> {
     let store = Arc::clone(store) as Arc<dyn IndexStore>;
     let resources = KvResources::start(store, lanes, KvLimits::default()).unwrap();
-    let bucket = |_| {
+    let bucket = |number: usize| {
         let mut fixture = Fixture::new(FlushMode::Fsync);
+        fixture.directory.push(number.to_string());
         let kv = fixture.open_with(Arc::clone(&resources));
         (fixture, kv)
     };
