@@ -354,6 +354,40 @@ async fn offsets_are_found_by_place_and_by_time() {
 }
 
 #[tokio::test]
+async fn the_last_rows_of_a_log_are_all_there_or_refused() {
+    // A connection's share is 2 MiB, an answer may have 8 MiB.
+    let broker = TestBroker::start_with([("vltava.fetch.memory.bytes", "16777216")]).await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let table = client.create_table(&path("t"), &log_table(1)).await;
+    let each = 40_000;
+    let size = batch(0..each, None).len();
+    let batches = (12 << 20) / size as i32;
+    for at in 0..batches {
+        let rows = batch(at * each..(at + 1) * each, None);
+        client.produce(table, 0, rows).await;
+    }
+    let end = batches * each;
+    let scan = |limit| LimitScanRequest {
+        table_id: table,
+        limit,
+        ..LimitScanRequest::default()
+    };
+    let fit = (5 << 20) / size as i32 * each;
+    assert!(fit < end);
+    let answer = client.ask(scan(fit)).await.expect("an answer");
+    let found = rows_of(answer.records.expect("records"));
+    assert!(found.iter().map(|(_, id)| *id).eq(end - fit..end));
+    let refused = client.ask(scan(end)).await.expect_err("too large");
+    assert_eq!(
+        code(Some(refused.error_code)),
+        Some(ErrorCode::RecordTooLarge)
+    );
+    let text = refused.error_message.expect("a text");
+    assert!(text.contains("8388608"), "{text}");
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn the_last_rows_are_scanned_and_all_are_counted() {
     let broker = TestBroker::start().await;
     let mut client = Client::connect(broker.fluss()).await;
@@ -388,11 +422,8 @@ async fn the_last_rows_are_scanned_and_all_are_counted() {
         bucket_id: 9,
         ..scan(1)
     };
-    let missing = client.ask(missing).await.expect("an answer");
-    assert_eq!(
-        code(missing.error_code),
-        Some(ErrorCode::UnknownTableOrBucket)
-    );
+    let missing = client.refusal(missing).await;
+    assert_eq!(missing, ErrorCode::UnknownTableOrBucket);
 
     let stats = GetTableStatsRequest {
         table_id: table,

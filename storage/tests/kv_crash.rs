@@ -23,7 +23,7 @@ use common::{context, tablet};
 use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
 use protocol::fluss::options::{ChangelogImage, KvFormat, LogFormat, MergeEngine};
-use protocol::fluss::value::{Value, ValueLayout};
+use protocol::fluss::value::{ValueLayout, read_value_batch};
 use protocol::ids::{LeaderEpoch, SchemaId};
 use protocol::row::{Datum, RowLayout};
 use protocol::schema::{AggFunction, Column, DataType, Schema, TypeKind};
@@ -228,8 +228,8 @@ impl World {
     async fn scan(&self, kv: &KvTablet) -> Rows {
         let layout = RowLayout::of(KvFormat::Compacted, &self.schema);
         for _ in 0..50 {
-            let values = match kv.first_rows(usize::MAX, usize::MAX).await {
-                Ok(values) => values,
+            let batch = match kv.first_rows(usize::MAX, usize::MAX, Err).await {
+                Ok(batch) => batch.expect("there is room for all"),
                 Err(_) => {
                     self.simulation
                         .clock
@@ -239,8 +239,7 @@ impl World {
                 }
             };
             let mut rows = Rows::new();
-            for value in &values {
-                let value = Value::parse(value).unwrap();
+            for value in read_value_batch(&batch).unwrap() {
                 let mut datums = Vec::new();
                 layout.read(value.row, &mut datums).unwrap();
                 let [Datum::Int(key), Datum::BigInt(value)] = datums[..] else {
@@ -374,7 +373,10 @@ impl World {
                     self.put(&kv, number).answer().await.unwrap();
                     self.kept = self.batches.len();
                     let (key, _) = self.batches[number][0];
-                    let found = kv.lookup(vec![Bytes::from(encoded(key))]).await.unwrap();
+                    let found = kv
+                        .lookup(vec![Bytes::from(encoded(key))], usize::MAX)
+                        .await
+                        .unwrap();
                     let expected = self.states[self.kept].contains_key(&key);
                     assert_eq!(found[0].is_some(), expected, "seed {}", self.seed);
                 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::options::TableConfig;
 use protocol::ids::TabletId;
 use storage::catalog::Table;
-use storage::kv::tablet::KvTablet;
+use storage::kv::tablet::{KvError, KvTablet};
 
 use super::error::Failure;
 use super::resolve;
@@ -29,6 +30,24 @@ pub enum Keys {
     Table(KvTablet),
     /// An index that follows what Kafka producers write.
     Topic(TopicKeys),
+}
+
+impl Keys {
+    /// The values of keys in their order; none where they take more than `bytes_max`.
+    pub async fn lookup(
+        &self,
+        keys: &[Bytes],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, Failure> {
+        match self {
+            Keys::Table(kv) => match kv.lookup(keys.to_vec(), bytes_max).await {
+                Ok(values) => Ok(Some(values)),
+                Err(KvError::AnswerTooLarge { .. }) => Ok(None),
+                Err(error) => Err(Failure::from(&error)),
+            },
+            Keys::Topic(topic) => topic.lookup(keys, bytes_max).await,
+        }
+    }
 }
 
 /// The keys of a bucket; opens it when it is not open.

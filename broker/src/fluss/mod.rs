@@ -13,6 +13,7 @@ pub mod keyed;
 pub mod login;
 pub mod refusals;
 pub mod resolve;
+pub mod room;
 pub mod scanners;
 pub mod topic;
 pub mod wire;

@@ -11,7 +11,7 @@ use protocol::fluss::value::ValueLayout;
 use protocol::ids::{BucketId, TabletId};
 use protocol::kafka::partitioner::KeyPartitioner;
 use protocol::raw::KEY;
-use storage::kv::scan::Scan;
+use storage::kv::scan::{Scan, first_rows};
 use storage::kv::topic::{
     InvalidUpsert, Owner, TopicIndexError, TopicTable, UpsertSpec, kafka_batches, raw_key,
 };
@@ -76,8 +76,13 @@ impl TopicKeys {
         usize::try_from(self.number()).unwrap_or(usize::MAX)
     }
 
-    /// The values of keys in their order. The client's hash chose the bucket, which says nothing.
-    pub async fn lookup(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Failure> {
+    /// The values of keys in their order; none where they take more than `bytes_max`. The client's
+    /// hash chose the bucket, which says nothing.
+    pub async fn lookup(
+        &self,
+        keys: &[Bytes],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Bytes>>>, Failure> {
         let schema = &self.bucket.table.schema().schema;
         let key_type = &schema.columns[KEY].data_type;
         let raw = |(index, encoded): (usize, &Bytes)| {
@@ -89,16 +94,30 @@ impl TopicKeys {
         };
         let keys = keys.iter().enumerate().map(raw);
         let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
-        in_time(self.table.lookup(keys)).await
+        let fitting = async {
+            match self.table.lookup(keys, bytes_max).await {
+                Ok(values) => Ok(Some(values)),
+                Err(TopicIndexError::AnswerTooLarge { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        in_time(fitting).await
     }
 
-    /// The first rows of the bucket, by their keys.
-    pub async fn first_rows(
+    /// The first rows of the bucket by their keys, as [`first_rows`] finds them.
+    pub async fn first_rows<E: Send + 'static>(
         &self,
         rows_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Bytes>, Failure> {
-        in_time(self.table.first_rows(self.place(), rows_max, bytes_max)).await
+        grow: impl FnMut(usize) -> Result<usize, E> + Send + 'static,
+    ) -> Result<Result<Bytes, E>, Failure> {
+        let rows = in_time(self.table.rows(self.place())).await?;
+        let scan = move || first_rows(&rows, ValueLayout::Plain, rows_max, bytes_max, grow);
+        match tokio::task::spawn_blocking(scan).await {
+            Ok(found) => found.map_err(|error| Failure::from(&TopicIndexError::Index(error))),
+            // The runtime is going down.
+            Err(_) => Err(Failure::from(&TopicIndexError::Closed)),
+        }
     }
 
     /// A scan of the bucket's rows.
@@ -270,6 +289,7 @@ impl From<&TopicIndexError> for Failure {
     fn from(error: &TopicIndexError) -> Self {
         let code = match error {
             TopicIndexError::Log(error) => return error.into(),
+            TopicIndexError::AnswerTooLarge { .. } => ErrorCode::RecordTooLarge,
             TopicIndexError::Index(_)
             | TopicIndexError::Frame { .. }
             | TopicIndexError::Entry

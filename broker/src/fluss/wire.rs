@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::dispatch::{self, SERVED};
 use super::error::Failure;
 use super::login::Login;
+use super::room;
 use super::scanners::Scanners;
 use crate::broker::Broker;
 use crate::config::Security;
@@ -88,10 +89,7 @@ impl Context {
         let deadline = Instant::now() + MEMORY_WAIT;
         let memory = &self.broker().fetch_memory;
         let grant = memory.grant_whole(&self.fetch_share, bytes, deadline);
-        grant.await.ok_or_else(|| {
-            let text = "too many answers wait for their clients";
-            Failure::new(ErrorCode::RequestTimeOut, text)
-        })
+        grant.await.ok_or_else(room::late)
     }
 }
 

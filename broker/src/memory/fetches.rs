@@ -17,14 +17,29 @@ const SHARE: usize = 8;
 /// The least that a fetch begins with; it waits until there is so much.
 const GRANT_BYTES_MIN: usize = 1 << 20;
 
+/// Answers that cannot be cut may hold this part of all together, and so may one of them, beyond
+/// what their connections get. The rest stays for the others.
+const WHOLE: usize = 2;
+
+/// Clients take frames of less than 2 GiB; what stands around the records has room.
+const WHOLE_BYTES_MAX: usize = (i32::MAX as usize) - (64 << 20);
+
 /// A budget of bytes that the fetches of all connections, of both wires, share.
 ///
 /// A fetch takes what it may read, gives back what it did not need, and the rest when the socket
 /// has taken the answer. When the budget is spent, fetches wait as they do for data. The first
 /// batch of an answer is sent whole, so a grant may be exceeded by one batch.
+///
+/// An answer that cannot be cut, and whose size is found out while it is made, begins with little
+/// and grows. As long as it may not wait, it holds up nobody. What does not get enough that way lets
+/// everything go and begins again with the [`Turn`], of which there is one: so those who wait for
+/// memory hold none of what they wait for.
 pub struct FetchMemory {
     budget: Arc<Semaphore>,
     bytes: usize,
+    /// What those with the turn may hold until their clients took it.
+    whole: Share,
+    turn: Arc<Semaphore>,
     pressure: Arc<Pressure>,
     free: Gauge,
 }
@@ -59,6 +74,8 @@ impl FetchMemory {
         Self {
             budget: Arc::new(Semaphore::new(bytes)),
             bytes,
+            whole: Share(Arc::new(Semaphore::new(bytes / WHOLE))),
+            turn: Arc::new(Semaphore::new(1)),
             pressure: Arc::new(Pressure(Mutex::new(None))),
             free,
         }
@@ -82,6 +99,21 @@ impl FetchMemory {
         deadline: Instant,
     ) -> Option<Grant> {
         self.take(share, wanted, wanted, deadline).await
+    }
+
+    /// Most bytes of an answer that cannot be cut.
+    pub fn whole_bytes_max(&self) -> usize {
+        (self.bytes / WHOLE).min(WHOLE_BYTES_MAX)
+    }
+
+    /// Waits for the turn to make a large answer, and takes as much of its memory as one gets at
+    /// first; `None` when that does not come until `deadline`.
+    pub async fn turn(&self, deadline: Instant) -> Option<(Turn, Grant)> {
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        let turn = timeout_at(deadline, turn).await.ok()?;
+        let turn = Turn(turn.expect("the semaphore is never closed"));
+        let grant = self.grant_whole(&self.whole, GRANT_BYTES_MIN, deadline);
+        Some((turn, grant.await?))
     }
 
     async fn take(
@@ -155,6 +187,45 @@ impl Grant {
         self.permit.num_permits()
     }
 
+    /// Takes as much as makes it `bytes`, if that is there at once.
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        let more = permits(bytes.saturating_sub(self.bytes()));
+        let Ok(own) = Arc::clone(&self.share).try_acquire_many_owned(more) else {
+            return false;
+        };
+        let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(more) else {
+            return false;
+        };
+        self.take_in(own, permit);
+        true
+    }
+
+    /// Takes as much as makes it `bytes`; false, and nothing taken, when that does not come until
+    /// `deadline`. For those with the turn: others would wait for each other.
+    pub async fn grow(&mut self, bytes: usize, deadline: Instant, _turn: &Turn) -> bool {
+        if self.try_grow(bytes) {
+            return true;
+        }
+        self.pressure.note();
+        let more = permits(bytes.saturating_sub(self.bytes()));
+        let both = async {
+            let own = Arc::clone(&self.share).acquire_many_owned(more).await;
+            (own, Arc::clone(&self.budget).acquire_many_owned(more).await)
+        };
+        let Ok((Ok(own), Ok(permit))) = timeout_at(deadline, both).await else {
+            self.pressure.note();
+            return false;
+        };
+        self.take_in(own, permit);
+        true
+    }
+
+    fn take_in(&mut self, own: OwnedSemaphorePermit, permit: OwnedSemaphorePermit) {
+        self.own.merge(own);
+        self.permit.merge(permit);
+        self.free.set(self.budget.available_permits() as f64);
+    }
+
     /// Keeps what was read: gives back the rest, or takes what a large first batch went over, as
     /// far as there is some.
     pub fn settle(mut self, read: usize) -> Grant {
@@ -163,6 +234,9 @@ impl Grant {
         self
     }
 }
+
+/// Held by the one who may wait for memory while he has some.
+pub struct Turn(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// None of it is held when there was none left.
 impl Held for Option<Grant> {
@@ -253,5 +327,45 @@ mod tests {
         let memory = memory(16 * MIB);
         let grant = memory.grant(&memory.share(), 10, Instant::now()).await;
         assert_eq!(grant.map(|grant| grant.bytes()), Some(10));
+    }
+
+    #[tokio::test]
+    async fn an_answer_grows_without_waiting_within_its_share() {
+        let memory = memory(16 * MIB);
+        let share = memory.share();
+        let grant = memory.grant_whole(&share, 100, Instant::now()).await;
+        let mut grant = grant.expect("some");
+        assert!(grant.try_grow(2 * MIB));
+        assert_eq!(memory.budget.available_permits(), 14 * MIB);
+        assert!(!grant.try_grow(2 * MIB + 1));
+        assert_eq!(grant.bytes(), 2 * MIB);
+        let small = grant.settle(10);
+        assert_eq!(share.0.available_permits(), 2 * MIB - 10);
+        assert_eq!(memory.budget.available_permits(), 16 * MIB - 10);
+        drop(small);
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_waits_for_memory_that_it_adds_to_its_own() {
+        let memory = memory(16 * MIB);
+        assert_eq!(memory.whole_bytes_max(), 8 * MIB);
+        let late = Instant::now() + Duration::from_secs(600);
+        let (turn, mut grant) = memory.turn(late).await.expect("the turn");
+        assert!(memory.turn(Instant::now()).await.is_none());
+        assert!(grant.grow(8 * MIB, late, &turn).await);
+        // Its client has yet to take it: the next one gets the turn, and waits.
+        drop(turn);
+        assert!(memory.turn(Instant::now()).await.is_none());
+        let (next, ()) = tokio::join!(memory.turn(late), async { drop(grant) });
+        let (turn, mut grant) = next.expect("the turn");
+        let mut others = Vec::new();
+        while let Some(other) = memory.grant(&memory.share(), 2 * MIB, Instant::now()).await {
+            others.push(other);
+        }
+        assert!(!grant.grow(8 * MIB, Instant::now(), &turn).await);
+        assert_eq!(grant.bytes(), MIB);
+        let (grown, ()) = tokio::join!(grant.grow(8 * MIB, late, &turn), async { drop(others) });
+        assert!(grown);
+        assert_eq!(grant.bytes(), 8 * MIB);
     }
 }

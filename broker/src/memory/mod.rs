@@ -4,5 +4,5 @@
 mod fetches;
 mod unpacking;
 
-pub use fetches::{FetchMemory, Grant, Share};
+pub use fetches::{FetchMemory, Grant, Share, Turn};
 pub use unpacking::{Unpacked, Unpacking};

@@ -7,6 +7,7 @@
 mod common;
 
 mod inserts;
+mod large;
 mod reads;
 mod scans;
 mod snapshots;

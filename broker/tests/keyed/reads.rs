@@ -68,24 +68,6 @@ async fn keys_are_looked_up_bucket_by_bucket() {
 }
 
 #[tokio::test]
-async fn an_answer_has_a_limit() {
-    let broker = TestBroker::start_with([("fetch.max.bytes", "4096")]).await;
-    let mut client = Client::connect(broker.fluss()).await;
-    let keyed = Keyed::new();
-    let table = client.create_table(&path("t"), &keyed.table(1, &[])).await;
-    let name = "x".repeat(1_000);
-    let rows: Vec<_> = (0..9).map(|id| row(id, &name, 0)).collect();
-    let batch = keyed.upserts(None, &rows);
-    client.put(put(table, 0, batch)).await.expect("put");
-    let keys: Vec<_> = rows.iter().map(|row| keyed.key(row)).collect();
-    let few = client.look_up(lookup(table, 0, keys[..4].to_vec())).await;
-    assert_eq!(few.expect("values").len(), 4);
-    let many = client.look_up(lookup(table, 0, keys)).await;
-    assert_eq!(many, Err(ErrorCode::RecordTooLarge));
-    broker.stop().await;
-}
-
-#[tokio::test]
 async fn rows_are_found_by_the_columns_that_choose_their_bucket() {
     let broker = TestBroker::start().await;
     let mut client = Client::connect(broker.fluss()).await;

@@ -83,6 +83,51 @@ impl<I: Index + ?Sized> Scanned for I {
     }
 }
 
+/// The values of the first `rows_max` rows by their keys, in one batch. `grow` is told the size of a
+/// batch that would be larger than `bytes_max`, and says how large one may be then, or why it may
+/// not. Waits for the disk.
+///
+/// # Errors
+/// The index fails.
+pub fn first_rows<E>(
+    rows: &(impl Scanned + ?Sized),
+    layout: ValueLayout,
+    rows_max: usize,
+    mut bytes_max: usize,
+    mut grow: impl FnMut(usize) -> Result<usize, E>,
+) -> Result<Result<Bytes, E>, IndexError> {
+    let mut batch = ValueBatchBuilder::new();
+    if rows_max == 0 {
+        return Ok(Ok(batch.finish()));
+    }
+    let mut stopped = None;
+    rows.rows()?.scan(None, &mut |_, stored| {
+        let plain = match layout.plain(stored) {
+            Ok(plain) => plain,
+            Err(error) => {
+                stopped = Some(Err(IndexError::Corrupt(error.to_string())));
+                return ControlFlow::Break(());
+            }
+        };
+        let bytes = batch.bytes_len() + VALUE_OVERHEAD + plain.len();
+        if bytes > bytes_max {
+            match grow(bytes) {
+                Ok(larger) => bytes_max = larger,
+                Err(reason) => {
+                    stopped = Some(Ok(Err(reason)));
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        batch.append(plain);
+        match batch.len() < rows_max {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    })?;
+    stopped.unwrap_or_else(|| Ok(Ok(batch.finish())))
+}
+
 /// A scan that was begun. Dropping it ends it.
 #[derive(Debug)]
 pub struct Scan {

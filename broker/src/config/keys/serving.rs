@@ -106,7 +106,9 @@ pub(super) static KEYS: &[Key] = &[
         Some("268435456"),
         "Bytes of records that answers to fetches, of both wires, may hold at one time. One answer \
          gets at most an eighth; beyond it, fetches wait as they do for data. The first batch of \
-         an answer is sent whole even when it is larger.",
+         an answer is sent whole even when it is larger. Answers to lookups and limit scans, which \
+         cannot be cut, get up to half, one after the other; larger ones are refused with \
+         RecordTooLarge.",
     )
     .within(Section::Fetch),
     kafka(

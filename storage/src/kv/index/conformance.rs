@@ -57,6 +57,41 @@ fn with_prefix(index: &dyn Index, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
     keys
 }
 
+/// Lookups stop at their bound, whatever answers them: 60 rows of 10 bytes, and some that are not
+/// there.
+fn bounded(index: &dyn Index) {
+    let keys: Vec<Vec<u8>> = (0..70u8).map(|i| vec![b'x', b'x', i]).collect();
+    let mut batch = index.start();
+    for key in &keys[..60] {
+        batch.put(key, b"ten bytes.");
+    }
+    let state = index.state();
+    batch.commit(state).unwrap();
+    let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    // The last round is answered by what the one before it left in memory.
+    for round in 0..3 {
+        for (bytes_max, fits) in [(0, false), (99, false), (599, false), (600, true)] {
+            let mut found = FoundRows::of_at_most(bytes_max);
+            match round {
+                0 => index.get_many(&slices, &mut found).unwrap(),
+                1 => index.look_up(&slices, &mut found).unwrap(),
+                _ => assert!(index.look_up_cached(&slices, &mut found).unwrap()),
+            }
+            assert_eq!(found.is_over(), !fits, "{round}: {bytes_max}");
+            let bytes: usize = found.iter().flatten().map(<[u8]>::len).sum();
+            assert!(bytes <= bytes_max, "{round}: {bytes}");
+            if fits {
+                assert_eq!((found.len(), bytes), (70, 600));
+            }
+        }
+    }
+    let mut batch = index.start();
+    for key in &keys {
+        batch.remove(key);
+    }
+    batch.commit(state).unwrap();
+}
+
 /// Runs all checks. Keys have prefixes of two bytes, but for those that are not looked up so.
 pub(crate) fn run(index: &dyn Index) {
     assert_eq!(index.state(), state(0, 0));
@@ -126,6 +161,7 @@ pub(crate) fn run(index: &dyn Index) {
     }
     drop(view);
 
+    bounded(index);
     index.flush().unwrap();
     assert_eq!(index.state(), state(9, 3));
     assert_eq!(with_prefix(index, b"aa", 9), [b"aa2"]);

@@ -82,6 +82,9 @@ impl Index for MemoryIndex {
         found.clear();
         for key in keys {
             found.push(rows.get(*key).map(Vec::as_slice));
+            if found.is_over() {
+                break;
+            }
         }
         Ok(())
     }

@@ -73,7 +73,8 @@ pub trait Index: Send + Sync {
     /// How far it is, by its last batch.
     fn state(&self) -> IndexState;
 
-    /// Looks keys up, in the order of `keys`; `found` is cleared first.
+    /// Looks keys up, in the order of `keys`; `found` is cleared first. Goes no further once `found`
+    /// [is over](FoundRows::is_over) its bound.
     fn get_many(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<(), IndexError>;
 
     /// As [`Index::get_many`], for a reader who may ask again: what is found may stay in memory. What
@@ -83,7 +84,7 @@ pub trait Index: Send + Sync {
     }
 
     /// As [`Index::look_up`], without waiting for a disk; false, and nothing of use in `found`, where
-    /// it would have to.
+    /// it would have to; true as well when it stopped at the bound of `found`.
     fn look_up_cached(&self, keys: &[&[u8]], found: &mut FoundRows) -> Result<bool, IndexError>;
 
     /// Visits, for one prefix after the other, the rows whose keys begin with it, in key order. A

@@ -7,16 +7,22 @@ use bytes::Bytes;
 
 use super::{Inner, KvError, KvTablet, OpenIndex, Slot};
 use crate::kv::index::{FoundRows, Index, IndexError, IndexState};
+use crate::kv::scan;
 
 impl KvTablet {
     /// Looks encoded keys up, in their order. Values are in the plain form: schema id and row.
     ///
     /// # Errors
-    /// The index does not answer.
-    pub async fn lookup(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, KvError> {
+    /// The index does not answer, or the values take more than `bytes_max` as they are stored; not
+    /// much more is read then.
+    pub async fn lookup(
+        &self,
+        keys: Vec<Bytes>,
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, KvError> {
         let skip = self.table().layout.prefix_len();
         let index = self.index().await?;
-        let mut found = FoundRows::new();
+        let mut found = FoundRows::of_at_most(bytes_max);
         let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         let cached = index.look_up_cached(&slices, &mut found);
         let cached = self.checked(cached)?;
@@ -25,16 +31,16 @@ impl KvTablet {
             false => "vltava_kv_lookups_from_disk_total",
         };
         metrics::counter!(name).increment(1);
-        match cached {
-            true => Ok(found.into_values(skip)),
-            false => {
-                let read = move |index: &dyn Index| {
-                    let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-                    index.look_up(&slices, &mut found).map(|()| found)
-                };
-                let found = self.wait(index, read).await?;
-                Ok(found.into_values(skip))
-            }
+        if !cached {
+            let read = move |index: &dyn Index| {
+                let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+                index.look_up(&slices, &mut found).map(|()| found)
+            };
+            found = self.wait(index, read).await?;
+        }
+        match found.is_over() {
+            true => Err(KvError::AnswerTooLarge { max: bytes_max }),
+            false => Ok(found.into_values(skip)),
         }
     }
 
@@ -72,34 +78,22 @@ impl KvTablet {
         Ok(counts.into_iter().map(rows_of).collect())
     }
 
-    /// The values of the first `limit` rows by their keys; fewer where they take more than
-    /// `bytes_max`.
+    /// The values of the first `rows_max` rows by their keys, in one batch: see [`scan::first_rows`],
+    /// which has the room that `grow` makes, or the reason why it makes none.
     ///
     /// # Errors
     /// The index does not answer.
-    pub async fn first_rows(&self, limit: usize, bytes_max: usize) -> Result<Vec<Bytes>, KvError> {
-        let skip = self.table().layout.prefix_len();
+    pub async fn first_rows<E: Send + 'static>(
+        &self,
+        rows_max: usize,
+        bytes_max: usize,
+        grow: impl FnMut(usize) -> Result<usize, E> + Send + 'static,
+    ) -> Result<Result<Bytes, E>, KvError> {
+        let layout = self.table().layout;
         let index = self.index().await?;
-        let read = move |index: &dyn Index| {
-            let mut found = FoundRows::new();
-            let mut bytes = 0usize;
-            if limit > 0 {
-                index.view()?.scan(None, &mut |_, value| {
-                    bytes = bytes.saturating_add(value.len());
-                    if bytes > bytes_max && !found.is_empty() {
-                        return ControlFlow::Break(());
-                    }
-                    found.push(Some(value));
-                    match found.len() < limit {
-                        true => ControlFlow::Continue(()),
-                        false => ControlFlow::Break(()),
-                    }
-                })?;
-            }
-            Ok(found)
-        };
-        let found = self.wait(index, read).await?;
-        Ok(found.into_values(skip).into_iter().flatten().collect())
+        let read =
+            move |index: &dyn Index| scan::first_rows(index, layout, rows_max, bytes_max, grow);
+        self.wait(index, read).await
     }
 
     /// How many rows there are; none for tables that do not count them (changelog image WAL).

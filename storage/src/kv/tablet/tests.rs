@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
 use protocol::fluss::options::{ChangelogImage, LogFormat};
-use protocol::fluss::value::{Value, ValueLayout};
+use protocol::fluss::value::{Value, ValueLayout, read_value_batch};
 use protocol::ids::{BucketId, LeaderEpoch, Offset, TableId, TabletId};
 use protocol::row::Datum;
 use protocol::schema::TypeKind;
@@ -132,7 +132,10 @@ impl Fixture {
     }
 
     async fn get(&self, kv: &KvTablet, key: i32) -> Option<i32> {
-        let found = kv.lookup(vec![Bytes::from(encoded(key))]).await.unwrap();
+        let found = kv
+            .lookup(vec![Bytes::from(encoded(key))], 100)
+            .await
+            .unwrap();
         let [found] = found.try_into().unwrap();
         let stored = found?;
         let row = Value::parse(&stored).unwrap();
@@ -395,8 +398,17 @@ async fn a_closed_bucket_refuses_and_was_flushed() {
     assert_eq!(fixture.store.index.lock().as_ref().unwrap().unflushed(), 0);
     let refused = fixture.put(&kv, None, &[(1, Some(2))]).answer().await;
     assert!(matches!(refused, Err(KvError::Closed)));
-    let refused = kv.lookup(vec![Bytes::from(encoded(1))]).await;
+    let refused = kv.lookup(vec![Bytes::from(encoded(1))], 100).await;
     assert!(matches!(refused, Err(KvError::Closed)));
+}
+
+fn plain_values(batch: &[u8]) -> Vec<Bytes> {
+    let plain = |value: &Value<'_>| {
+        let mut out = Vec::new();
+        value.write(&mut out);
+        Bytes::from(out)
+    };
+    read_value_batch(batch).unwrap().iter().map(plain).collect()
 }
 
 #[tokio::test]
@@ -405,12 +417,20 @@ async fn rows_come_in_the_order_of_their_keys_within_bounds() {
     let kv = fixture.open();
     let rows: Vec<_> = (0..20).rev().map(|n| (n, Some(n))).collect();
     fixture.put(&kv, None, &rows).answer().await.unwrap();
-    let all = kv.first_rows(usize::MAX, usize::MAX).await.unwrap();
+    let first = async |rows_max| {
+        let found = kv.first_rows(rows_max, usize::MAX, Err).await.unwrap();
+        plain_values(&found.unwrap())
+    };
+    let all = first(usize::MAX).await;
     assert_eq!(all.len(), 20);
-    assert_eq!(kv.first_rows(3, usize::MAX).await.unwrap(), all[..3]);
-    let some = kv.first_rows(20, all[0].len() * 5).await.unwrap();
-    assert_eq!(some, all[..5]);
-    assert!(kv.first_rows(0, 100).await.unwrap().is_empty());
+    assert_eq!(first(3).await, all[..3]);
+    assert!(first(0).await.is_empty());
+    let keys: Vec<_> = (0..20).map(|n| Bytes::from(encoded(n))).collect();
+    let whole: usize = all.iter().map(Bytes::len).sum();
+    let found = kv.lookup(keys.clone(), whole).await.unwrap();
+    assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), all);
+    let large = kv.lookup(keys, whole - 1).await;
+    assert!(matches!(large, Err(KvError::AnswerTooLarge { .. })));
     let prefixes = vec![Bytes::from(encoded(4)), Bytes::from(encoded(99))];
     let found = kv.prefix_lookup(prefixes.clone(), 1 << 20).await.unwrap();
     assert_eq!(found, [vec![all[4].clone()], Vec::new()]);

@@ -14,7 +14,8 @@ use protocol::ids::Offset;
 /// Tells this form from others; a part of the index's identity.
 pub(super) const FORM: [u8; 4] = *b"tpc1";
 
-const HEAD_LEN: usize = 25;
+/// Bytes before the schema id.
+pub(super) const HEAD_LEN: usize = 25;
 const TOMBSTONE: u8 = 0;
 const VALUE: u8 = 1;
 

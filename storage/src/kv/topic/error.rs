@@ -29,6 +29,12 @@ pub enum TopicIndexError {
     /// An entry of the index is damaged.
     #[error("an entry of the index is damaged")]
     Entry,
+    /// Fewer keys at a time would fit.
+    #[error("the answer is larger than {max} bytes")]
+    AnswerTooLarge {
+        /// Most bytes.
+        max: usize,
+    },
     /// The index is not open.
     #[error("the index is not open")]
     Closed,

@@ -12,20 +12,17 @@
 //! Where the function that all producers use is known, a key is what the bucket of the function
 //! has, and nothing else.
 
-use std::ops::ControlFlow;
-
 use bytes::Bytes;
 use futures::future::try_join_all;
 use protocol::ids::Offset;
 use protocol::kafka::partitioner::KeyPartitioner;
 
-use super::entry::Entry;
+use super::entry::{Entry, HEAD_LEN};
 use super::error::TopicIndexError;
 use super::index::TopicIndex;
 use super::rows::{Candidates, TopicRows};
 use super::successors::TopicSuccessors;
 use crate::kv::index::FoundRows;
-use crate::kv::scan::Scanned;
 use crate::log::cleaner::OffsetMap;
 
 /// Which bucket has the value of a key.
@@ -54,42 +51,16 @@ impl TopicTable {
     /// Everything that readers saw when this was called is considered.
     ///
     /// # Errors
-    /// An index does not answer; a later try may.
-    pub async fn lookup(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, TopicIndexError> {
+    /// An index does not answer; a later try may. Or what the buckets have for the keys takes more
+    /// than `bytes_max`; not much more is read then.
+    pub async fn lookup(
+        &self,
+        keys: Vec<Bytes>,
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, TopicIndexError> {
         self.follow(&keys).await?;
         let table = self.clone();
-        blocking(move || table.lookup_now(&keys)).await
-    }
-
-    /// The first rows of a bucket by their keys: at most `rows_max`, and no more once they have
-    /// `bytes_max` bytes.
-    ///
-    /// # Errors
-    /// An index does not answer; a later try may.
-    pub async fn first_rows(
-        &self,
-        bucket: usize,
-        rows_max: usize,
-        bytes_max: usize,
-    ) -> Result<Vec<Bytes>, TopicIndexError> {
-        let rows = self.rows(bucket).await?;
-        blocking(move || {
-            let (mut values, mut bytes) = (Vec::new(), 0);
-            if rows_max == 0 {
-                return Ok(values);
-            }
-            let mut take = |_: &[u8], value: &[u8]| {
-                bytes += value.len();
-                values.push(Bytes::copy_from_slice(value));
-                match values.len() < rows_max && bytes < bytes_max {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
-                }
-            };
-            rows.rows()?.scan(None, &mut take)?;
-            Ok(values)
-        })
-        .await
+        blocking(move || table.lookup_now(&keys, bytes_max)).await
     }
 
     /// The rows of a bucket, to be scanned. Everything that readers saw when this was called is
@@ -155,10 +126,16 @@ impl TopicTable {
         Ok(())
     }
 
-    fn lookup_now(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, TopicIndexError> {
+    fn lookup_now(
+        &self,
+        keys: &[Bytes],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, TopicIndexError> {
         let mut newest: Vec<Option<(i64, i64)>> = vec![None; keys.len()];
         let mut values: Vec<Option<Bytes>> = vec![None; keys.len()];
-        let mut found = FoundRows::new();
+        let heads = keys.len().saturating_mul(HEAD_LEN);
+        let mut found = FoundRows::of_at_most(bytes_max.saturating_add(heads));
+        let mut bytes = 0usize;
         for (bucket, index) in self.buckets.iter().enumerate() {
             let (places, asked): (Vec<usize>, Vec<&[u8]>) = keys
                 .iter()
@@ -171,6 +148,9 @@ impl TopicTable {
             }
             let log_start = log_start(index);
             index.look_up(&asked, &mut found)?;
+            if found.is_over() {
+                return Err(TopicIndexError::AnswerTooLarge { max: bytes_max });
+            }
             for (place, entry) in places.into_iter().zip(found.iter()) {
                 let Some(entry) = live(entry, log_start)? else {
                     continue;
@@ -178,6 +158,11 @@ impl TopicTable {
                 // Of equal ones the lower bucket, which came first, stays.
                 if newest[place].is_none_or(|best| entry.rank() > best) {
                     newest[place] = Some(entry.rank());
+                    bytes -= values[place].as_ref().map_or(0, Bytes::len);
+                    bytes += entry.value.map_or(0, <[u8]>::len);
+                    if bytes > bytes_max {
+                        return Err(TopicIndexError::AnswerTooLarge { max: bytes_max });
+                    }
                     values[place] = entry.value.map(Bytes::copy_from_slice);
                 }
             }

@@ -133,7 +133,7 @@ impl World {
     /// The value of a key.
     async fn value(&self, owner: Owner, key: &str) -> Option<String> {
         let keys = vec![Bytes::copy_from_slice(key.as_bytes())];
-        let found = self.table(owner).lookup(keys).await.unwrap();
+        let found = self.table(owner).lookup(keys, usize::MAX).await.unwrap();
         found[0].as_ref().map(|value| row(value).1)
     }
 

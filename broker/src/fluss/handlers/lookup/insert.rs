@@ -10,11 +10,12 @@ use storage::kv::tablet::KvTablet;
 use storage::log::Until;
 use tokio::time::Instant;
 
-use super::values_of;
+use super::{Part, values_of};
 use crate::fluss::acks;
 use crate::fluss::error::Failure;
 use crate::fluss::handlers::put_kv;
 use crate::fluss::keyed::Keys;
+use crate::fluss::room::Stop;
 use crate::fluss::wire::Context;
 use crate::tablets::OpenBucket;
 
@@ -50,7 +51,8 @@ impl Insert {
         kv: &KvTablet,
         keys: &[Bytes],
         found: &mut [Option<Bytes>],
-    ) -> Result<(), Failure> {
+        part: &mut Part<'_>,
+    ) -> Result<(), Stop> {
         let missing: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
         if missing.is_empty() {
             return Ok(());
@@ -66,11 +68,8 @@ impl Insert {
         // Whatever `acks` says: what is looked up below has to be there.
         put_kv::written(kv.put(put, Until::Durable), self.deadline).await?;
         let keys: Vec<Bytes> = missing.iter().map(|at| keys[*at].clone()).collect();
-        let bytes_max = context.broker().config().fetch().answer_bytes_max;
-        for (at, value) in missing
-            .into_iter()
-            .zip(values_of(&Keys::Table(kv.clone()), &keys, bytes_max).await?)
-        {
+        let values = values_of(&Keys::Table(kv.clone()), &keys, part).await?;
+        for (at, value) in missing.into_iter().zip(values) {
             found[at] = value;
         }
         Ok(())

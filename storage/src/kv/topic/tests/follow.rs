@@ -32,7 +32,11 @@ async fn a_row_has_all_columns_and_a_record_without_key_none() {
     ];
     world.append(0, batch(&records)).await;
     let keys = vec![Bytes::from_static(b"k"), Bytes::new()];
-    let found = world.table(Owner::Probe).lookup(keys).await.unwrap();
+    let found = world
+        .table(Owner::Probe)
+        .lookup(keys, usize::MAX)
+        .await
+        .unwrap();
     let layout = RowLayout::of(
         protocol::fluss::options::KvFormat::Compacted,
         &raw_schema(true),
@@ -157,7 +161,9 @@ async fn a_damaged_index_is_made_again() {
     world.buckets.push(world.index(log, TableId::new(1)));
     // The first one may meet the damage where it reads.
     let first = world.table(Owner::Probe);
-    let _ = first.lookup(vec![Bytes::from_static(b"k5")]).await;
+    let _ = first
+        .lookup(vec![Bytes::from_static(b"k5")], usize::MAX)
+        .await;
     drop(first);
     assert!(world.value(Owner::Probe, "k5").await.is_some());
     assert_eq!(world.rows(Owner::Probe, 0).await.len(), 100);
@@ -210,9 +216,9 @@ async fn an_unreadable_log_is_told_and_followed_once_it_is_readable() {
     world.simulation.disk.fail_reads(&segment, true);
     let keys = || vec![Bytes::from_static(b"a")];
     let table = world.table(Owner::Probe);
-    assert!(table.lookup(keys()).await.is_err());
+    assert!(table.lookup(keys(), usize::MAX).await.is_err());
     world.simulation.disk.fail_reads(&segment, false);
-    assert!(table.lookup(keys()).await.unwrap()[0].is_some());
+    assert!(table.lookup(keys(), usize::MAX).await.unwrap()[0].is_some());
 }
 
 #[tokio::test]

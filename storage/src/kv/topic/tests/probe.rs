@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use protocol::fluss::value::Value;
 use protocol::kafka::partitioner::KeyPartitioner;
 
 use super::*;
+use crate::kv::scan::first_rows;
 
 impl World {
     fn wait_ms(&self, ms: u64) {
@@ -95,12 +97,25 @@ async fn many_rows_are_limited_by_count_and_size() {
         }
     }
     let table = world.table(Owner::Probe);
-    let first = table.first_rows(0, 10, 1 << 20).await.unwrap();
-    let keys: Vec<_> = first.iter().map(|value| row(value).0).collect();
-    assert_eq!((keys.len(), keys[0].as_str()), (10, "k0001"));
-    let all = table.first_rows(0, usize::MAX, usize::MAX).await.unwrap();
-    assert_eq!(all.len(), 500);
-    assert_eq!(table.first_rows(0, usize::MAX, 1).await.unwrap().len(), 1);
-    assert!(table.first_rows(0, 0, 1).await.unwrap().is_empty());
+    let rows = table.rows(0).await.unwrap();
+    let first = |rows_max, bytes_max| {
+        let found = first_rows(&rows, ValueLayout::Plain, rows_max, bytes_max, Err);
+        found.unwrap()
+    };
+    let values = |batch: &[u8]| {
+        let values = read_value_batch(batch).unwrap();
+        let key = |value: Value<'_>| {
+            let mut plain = Vec::new();
+            value.write(&mut plain);
+            row(&plain).0
+        };
+        values.into_iter().map(key).collect::<Vec<_>>()
+    };
+    let ten = values(&first(10, 1 << 20).unwrap());
+    assert_eq!((ten.len(), ten[0].as_str()), (10, "k0001"));
+    let all = first(usize::MAX, usize::MAX).unwrap();
+    assert_eq!(values(&all).len(), 500);
+    assert_eq!(first(usize::MAX, all.len() - 1), Err(all.len()));
+    assert!(values(&first(0, 1).unwrap()).is_empty());
     assert_eq!(world.rows(Owner::Probe, 1).await.len(), 500);
 }
