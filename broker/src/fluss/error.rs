@@ -280,7 +280,7 @@ fn plan_code(error: &PlanError) -> ErrorCode {
 
 fn put_code(error: &PutError) -> ErrorCode {
     match error {
-        PutError::Full(_) => ErrorCode::RecordTooLarge,
+        PutError::Full(_) | PutError::OldRows { .. } => ErrorCode::RecordTooLarge,
         PutError::Merge { source, .. } => match source {
             MergeError::DeletesDisabled => ErrorCode::DeletionDisabled,
             MergeError::AutoIncrement(AutoIncrementError::Counter { .. })

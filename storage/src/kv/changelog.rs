@@ -71,6 +71,11 @@ struct Source {
 }
 
 impl ChangelogPlan {
+    /// The most bytes of values of one batch.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Plans the changelogs of a table. A batch takes about `bytes_max` bytes of values.
     ///
     /// # Errors

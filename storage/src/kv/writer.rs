@@ -8,6 +8,9 @@
 //! The log, the index and the order of these calls are the caller's. Facts: Fluss server semantics
 //! of PUT_KV; `KvTablet.java`.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use protocol::batch::{SourceBlock, UnassignedBatch};
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::kv_batch::KvBatch;
@@ -36,6 +39,9 @@ pub enum PutError {
     },
     #[error("the changelog of the batch cannot be made")]
     Changelog(#[source] ChangelogError),
+    /// Fewer rows at a time would fit.
+    #[error("the rows that the batch changes take more than {max} bytes as they are stored")]
+    OldRows { max: usize },
     /// The index must be rebuilt.
     #[error("the stored value of record {index} is damaged")]
     Stored { index: usize, source: ValueError },
@@ -131,18 +137,18 @@ impl BucketWriter {
         }
     }
 
-    /// Asks the index at once for all keys that the buffer does not know. Gives, for each record,
-    /// whether it was asked for.
+    /// Asks the index at once for all keys that the buffer does not know. Gives, for each record
+    /// that was asked for, where its answer is.
     fn look_up(
         &mut self,
         batch: &KvBatch,
         plan: &MergePlan,
         changelog: &ChangelogPlan,
         index: &dyn Index,
-    ) -> Result<Vec<bool>, PutError> {
+    ) -> Result<Vec<Option<usize>>, PutError> {
         let upserts = plan.upsert_looks_up(changelog.image());
         let deletes = plan.delete_looks_up();
-        let mut asked = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
         let mut keys = Vec::with_capacity(batch.len());
         for record in batch.records() {
             let needed = if record.row.is_some() {
@@ -151,16 +157,26 @@ impl BucketWriter {
                 deletes
             };
             let ask = needed && self.buffer.get(record.key).is_none();
-            asked.push(ask);
+            answers.push(ask.then_some(keys.len()));
             if ask {
                 keys.push(record.key);
             }
         }
-        self.found.clear();
+        // What is changed is logged, so that more would be refused later.
+        let max = changelog.bytes_max();
+        self.found.restart(max);
         if !keys.is_empty() {
             index.get_many(&keys, &mut self.found)?;
         }
-        Ok(asked)
+        if self.found.is_over() {
+            // A large row that many records of the batch name counts once.
+            let keys = distinct(&keys, &mut answers);
+            index.get_many(&keys, &mut self.found)?;
+        }
+        match self.found.is_over() {
+            true => Err(PutError::OldRows { max }),
+            false => Ok(answers),
+        }
     }
 
     fn merge(
@@ -169,18 +185,13 @@ impl BucketWriter {
         plan: &MergePlan,
         changelog: &ChangelogPlan,
         tag: i64,
-        asked: &[bool],
+        answers: &[Option<usize>],
         log: &mut Changelog<'_>,
     ) -> Result<(), PutError> {
         let looks_up = plan.upsert_looks_up(changelog.image());
         let mut none = NoIds;
-        let mut answers = self.found.iter();
-        for (index, (record, asked)) in batch.records().zip(asked).enumerate() {
-            let answer = if *asked {
-                answers.next().flatten()
-            } else {
-                None
-            };
+        for (index, (record, answer)) in batch.records().zip(answers).enumerate() {
+            let answer = answer.and_then(|at| self.found.get(at));
             // A record before this one may have changed the key.
             let stored = match self.buffer.get(record.key) {
                 Some(Pending::Removed) => None,
@@ -256,6 +267,20 @@ impl BucketWriter {
         self.buffer.remove_below(end);
         Ok(())
     }
+}
+
+/// Each key once; `answers` are told where theirs is then.
+fn distinct<'k>(keys: &[&'k [u8]], answers: &mut [Option<usize>]) -> Vec<&'k [u8]> {
+    let mut places = HashMap::with_hasher(RandomState::default());
+    let mut once = Vec::new();
+    for at in answers.iter_mut().flatten() {
+        let key = keys[*at];
+        *at = *places.entry(key).or_insert_with(|| {
+            once.push(key);
+            once.len() - 1
+        });
+    }
+    once
 }
 
 #[cfg(test)]
@@ -344,13 +369,23 @@ mod tests {
 
         /// Puts one batch: keys with their value, or none to delete.
         fn put(&mut self, records: &[(i32, Option<i32>)]) -> Result<MergedBatch, PutError> {
+            let records = records
+                .iter()
+                .map(|(key, value)| (*key, value.map(Datum::Int)));
+            self.put_data(&records.collect::<Vec<_>>())
+        }
+
+        fn put_data(
+            &mut self,
+            records: &[(i32, Option<Datum<'_>>)],
+        ) -> Result<MergedBatch, PutError> {
             let mut builder = KvBatchBuilder::new(TWO, None);
             for (key, value) in records {
-                let row = value.map(|v| {
+                let row = value.as_ref().map(|value| {
                     row(
                         self.plans.table(),
                         TWO,
-                        &[Datum::Int(*key), Datum::Int(v), Datum::Null],
+                        &[Datum::Int(*key), value.clone(), Datum::Null],
                     )
                 });
                 builder.append(KvRecord {
@@ -438,5 +473,30 @@ mod tests {
         let failed = bucket.put(&rows);
         assert!(matches!(failed, Err(PutError::Full(full)) if !full.retriable));
         assert!(bucket.writer.buffer().is_empty());
+    }
+
+    #[test]
+    fn old_rows_are_bounded_and_a_row_that_is_named_often_counts_once() {
+        let columns = [("a", TypeKind::String, ""), ("b", TypeKind::Int, "")];
+        let mut bucket = Fixture::new(table(&columns, 1), ChangelogImage::Full, 64 << 20);
+        let large = "x".repeat(300 << 10);
+        for key in 0..4 {
+            let stored = bucket.put_data(&[(key, Some(Datum::String(&large)))]);
+            let offset = Offset::new(key.into());
+            bucket.writer.place(stored.unwrap().id, offset);
+            let applied = bucket.writer.apply(offset.next(), None, &bucket.index);
+            applied.unwrap();
+        }
+        let small = |key| (key, Some(Datum::String("y")));
+        let often: Vec<_> = (0..50).map(|_| small(1)).collect();
+        let changed = bucket.put_data(&often).unwrap();
+        assert_eq!(changed.log_batch.record_count, 100);
+        bucket.writer.buffer.undo_from(changed.id);
+        // Four rows of 300 KiB are more than a MiB.
+        let all: Vec<_> = (0..4).map(small).collect();
+        let failed = bucket.put_data(&all);
+        assert!(matches!(failed, Err(PutError::OldRows { max }) if max == 1 << 20));
+        assert!(bucket.writer.buffer().is_empty());
+        bucket.put_data(&all[..3]).unwrap();
     }
 }

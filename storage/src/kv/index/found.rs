@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+/// What a holder keeps from one use to the next.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// The stored values of keys that were looked up together.
 #[derive(Debug, Clone)]
 pub struct FoundRows {
@@ -34,6 +37,13 @@ impl FoundRows {
             bytes_max,
             is_over: false,
         }
+    }
+
+    /// Begins again with another bound; of the memory it keeps what many small values need.
+    pub fn restart(&mut self, bytes_max: usize) {
+        self.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.bytes_max = bytes_max;
     }
 
     /// Forgets all answers and keeps the memory.

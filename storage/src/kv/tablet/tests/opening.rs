@@ -40,7 +40,7 @@ async fn a_replay_writes_much_in_parts_and_goes_on_after_each() {
     kv.put(put, Until::Durable).answer().await.unwrap();
     let whole = kv.state().await.unwrap();
     assert_eq!(whole.row_count, Some(i64::from(KEYS - 1)));
-    let rows = kv.first_rows(usize::MAX, usize::MAX).await.unwrap();
+    let rows = all_rows(&kv).await;
     power_off(kv);
     // From nothing: no write has much more than 4 MiB.
     *fixture.store.index.lock() = None;
@@ -70,11 +70,16 @@ async fn a_replay_writes_much_in_parts_and_goes_on_after_each() {
         fixture.store.commits.bytes.lock().clear();
         let kv = fixture.open();
         assert_eq!(kv.state().await.unwrap(), whole, "after {partly:?}");
-        let found = kv.first_rows(usize::MAX, usize::MAX).await.unwrap();
+        let found = all_rows(&kv).await;
         assert!(found == rows, "after {partly:?}");
         assert_eq!(*fixture.store.commits.bytes.lock(), parts[kept..]);
         power_off(kv);
     }
+}
+
+async fn all_rows(kv: &KvTablet) -> Bytes {
+    let rows = kv.first_rows(usize::MAX, usize::MAX, Err::<usize, usize>);
+    rows.await.unwrap().unwrap()
 }
 
 /// Indexes that take as long to open as a test wants.
@@ -154,7 +159,7 @@ fn who_waits_for_an_index_holds_no_thread() {
     with_one_blocking_thread(async {
         let key = || vec![Bytes::from(encoded(1))];
         let mut waiting: Vec<_> = (0..12)
-            .map(|number| buckets[number % 3].1.lookup(key()).boxed())
+            .map(|number| buckets[number % 3].1.lookup(key(), usize::MAX).boxed())
             .collect();
         for lookup in &mut waiting {
             assert!(lookup.now_or_never().is_none());
