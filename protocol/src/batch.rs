@@ -81,7 +81,8 @@ pub struct SourceBlock {
     pub scheme: ProducerScheme,
     /// Kafka producer id or Fluss writer id.
     pub producer_id: i64,
-    /// Kafka producer epoch; 0 for Fluss writers.
+    /// Kafka producer epoch. Of a Fluss writer 0, and the id of the table's schema where it puts
+    /// rows into a compacted topic, whose sequences begin again with each change of the kind.
     pub producer_epoch: i16,
     /// The partition that the client addressed; differs from the bucket only for re-bucketed rows.
     pub source_partition: i32,

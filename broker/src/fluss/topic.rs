@@ -15,7 +15,7 @@ use storage::kv::scan::{Scan, first_rows};
 use storage::kv::topic::{
     InvalidUpsert, Owner, TopicIndexError, TopicTable, UpsertSpec, kafka_batches, raw_key,
 };
-use storage::log::{Append, AppendTicket, Until};
+use storage::log::{Append, AppendError, AppendTicket, Until};
 use tokio::time::Instant;
 
 use super::error::Failure;
@@ -159,6 +159,7 @@ impl TopicKeys {
         let settings = &self.bucket.settings;
         let spec = UpsertSpec {
             schemas: self.bucket.table.schemas.iter().map(|s| s.id).collect(),
+            latest_schema: self.bucket.table.schema().id,
             partitioner,
             asked_bucket: self.number(),
             bucket_count: i32::try_from(self.buckets.len()).unwrap_or(i32::MAX),
@@ -251,7 +252,7 @@ impl TopicPut {
                 continue;
             };
             let appended = match tokio::time::timeout_at(deadline, ticket).await {
-                Ok(Ok(appended)) => appended.map_err(|error| Failure::from(&error))?,
+                Ok(Ok(appended)) => appended.map_err(|error| refused(&error))?,
                 Ok(Err(_)) => {
                     let text = "the broker stops";
                     return Err(Failure::new(ErrorCode::NotLeaderOrFollower, text));
@@ -266,6 +267,14 @@ impl TopicPut {
             }
         }
         Ok(end.unwrap_or(self.own.tablet.watermarks().log_end).value())
+    }
+}
+
+/// Of a put, whose version says whether the client knows the code of a busy bucket.
+fn refused(error: &AppendError) -> Failure {
+    match error {
+        AppendError::QueueFull => Failure::new(ErrorCode::StorageBackpressure, error.to_string()),
+        _ => error.into(),
     }
 }
 

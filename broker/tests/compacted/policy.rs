@@ -6,10 +6,11 @@ use kafka_protocol::messages::{
     DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
 };
 use protocol::fluss::error::ErrorCode;
+use protocol::ids::SchemaId;
 
 use super::*;
 use crate::common::fluss::{batch as fluss_batch, code, log_table, path};
-use crate::common::keyed::Keyed;
+use crate::common::keyed::{Keyed, put};
 use crate::common::records::of_fluss;
 
 const TOPIC: i8 = 2;
@@ -276,5 +277,38 @@ async fn tables_of_fluss_clients_show_the_policy_of_their_kind_and_keep_it() {
     }
     let internal = clients.policy("__consumer_offsets").await;
     assert_eq!(internal, "compact");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_of_the_topic_without_a_key_begins_anew_when_it_has_one() {
+    let broker = TestBroker::start().await;
+    let mut clients = Clients::connect(&broker).await;
+    let configs = [("vltava.key.partitioner", "murmur2")];
+    assert_eq!(clients.create("t", 1, &configs).await, 0);
+    let writer = clients.fluss.ask(InitWriterRequest::default()).await;
+    let writer = Some((writer.expect("an id").writer_id, 0));
+    let table = clients.fluss.table_info(&topic_path("t")).await.table_id;
+    let row = [record("a", Some("1"), 1)];
+    let appended = crate::common::records::fluss_batch(&row, None, writer);
+    let produced = clients.fluss.produce(table, 0, appended).await;
+    assert_eq!(produced.error_code, None);
+    for (kind, value) in [
+        ("compact", Some("2")),
+        ("delete", None),
+        ("compact", Some("3")),
+    ] {
+        assert_eq!(clients.set(TOPIC, "t", "cleanup.policy", kind).await, 0);
+        let info = clients.fluss.table_info(&topic_path("t")).await;
+        if value.is_some() {
+            // Its first batch to this table, whatever the log knows of the writer.
+            let schema = SchemaId::new(i16::try_from(info.schema_id).expect("an id"));
+            let records = upserts::batch_of(schema, writer, &[("a", value)]);
+            let end = clients.fluss.put(put(info.table_id, 0, records)).await;
+            end.expect("put");
+            let found = clients.values(info.table_id, 0, &["a"]).await;
+            assert_eq!(found, [value.map(str::to_owned)]);
+        }
+    }
     broker.stop().await;
 }

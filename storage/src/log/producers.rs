@@ -37,7 +37,7 @@ pub struct RememberedBatch {
 pub struct ProducerEntry {
     /// Whose rules.
     pub scheme: ProducerScheme,
-    /// Newest epoch (Kafka).
+    /// Newest epoch.
     pub epoch: i16,
     /// Newest batches, oldest first; never empty.
     pub batches: VecDeque<RememberedBatch>,
@@ -98,9 +98,14 @@ impl Producers {
                 scheme: entry.scheme,
             });
         }
-        match source.scheme {
-            ProducerScheme::Kafka => judge_kafka(entry, source),
-            ProducerScheme::Fluss => judge_fluss(entry, source),
+        match (entry, source.scheme) {
+            (Some(entry), _) => judge_known(entry, source),
+            // It may have been expired or its records removed: its first batch is taken whatever
+            // its sequence, as Kafka does.
+            (None, ProducerScheme::Kafka) => Ok(Verdict::Next),
+            // Fluss clients take a refusal of what is behind an acknowledged batch for one of a
+            // retry. So nothing may come before what is missing.
+            (None, ProducerScheme::Fluss) => in_order(source, 0),
         }
     }
 
@@ -254,15 +259,7 @@ fn duplicate(entry: &ProducerEntry, source: &SourceBlock) -> Option<Verdict> {
         .map(|b| Verdict::Duplicate(*b))
 }
 
-fn judge_kafka(
-    entry: Option<&ProducerEntry>,
-    source: &SourceBlock,
-) -> Result<Verdict, AppendError> {
-    // A producer that is not known may have been expired or its records removed: its first batch
-    // is taken whatever its sequence, as Kafka does.
-    let Some(entry) = entry else {
-        return Ok(Verdict::Next);
-    };
+fn judge_known(entry: &ProducerEntry, source: &SourceBlock) -> Result<Verdict, AppendError> {
     if source.producer_epoch < entry.epoch {
         return Err(AppendError::FencedProducer {
             producer_id: source.producer_id,
@@ -270,28 +267,13 @@ fn judge_kafka(
             found: source.producer_epoch,
         });
     }
-    let expected = if source.producer_epoch > entry.epoch {
-        0
-    } else {
-        if let Some(verdict) = duplicate(entry, source) {
-            return Ok(verdict);
-        }
-        next_sequence(entry.last().last_sequence)
-    };
-    in_order(source, expected)
-}
-
-fn judge_fluss(
-    entry: Option<&ProducerEntry>,
-    source: &SourceBlock,
-) -> Result<Verdict, AppendError> {
-    let Some(entry) = entry else {
+    if source.producer_epoch > entry.epoch {
         return in_order(source, 0);
-    };
-    if let Some(verdict) = duplicate(entry, source) {
-        return Ok(verdict);
     }
-    in_order(source, next_sequence(entry.last().last_sequence))
+    match duplicate(entry, source) {
+        Some(verdict) => Ok(verdict),
+        None => in_order(source, next_sequence(entry.last().last_sequence)),
+    }
 }
 
 fn in_order(source: &SourceBlock, expected: i32) -> Result<Verdict, AppendError> {
@@ -392,22 +374,25 @@ mod tests {
 
     #[test]
     fn an_older_epoch_is_fenced_and_a_newer_one_begins_at_zero() {
-        let mut producers = Producers::default();
-        producers.note(&frame(source(Kafka, 3, 0, 4), 0, 1));
-        let old = producers.judge(&source(Kafka, 2, 5, 5));
-        assert!(matches!(
-            old,
-            Err(AppendError::FencedProducer {
-                current: 3,
-                found: 2,
-                ..
-            })
-        ));
-        assert!(producers.judge(&source(Kafka, 4, 5, 5)).is_err());
-        assert_eq!(
-            producers.judge(&source(Kafka, 4, 0, 0)).unwrap(),
-            Verdict::Next
-        );
+        for scheme in [Kafka, Fluss] {
+            let mut producers = Producers::default();
+            producers.note(&frame(source(scheme, 3, 0, 0), 0, 1));
+            let old = producers.judge(&source(scheme, 2, 1, 1));
+            assert!(matches!(
+                old,
+                Err(AppendError::FencedProducer {
+                    current: 3,
+                    found: 2,
+                    ..
+                })
+            ));
+            assert!(producers.judge(&source(scheme, 4, 1, 1)).is_err());
+            // Also when the older epoch had the same sequence.
+            assert_eq!(
+                producers.judge(&source(scheme, 4, 0, 0)).unwrap(),
+                Verdict::Next
+            );
+        }
     }
 
     #[test]

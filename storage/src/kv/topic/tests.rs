@@ -4,6 +4,7 @@ mod cleaning;
 mod follow;
 mod model;
 mod probe;
+mod sequences;
 mod successors;
 
 use std::path::PathBuf;

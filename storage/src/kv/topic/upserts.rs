@@ -8,13 +8,19 @@
 //! A key goes where the topic's producers would put it. Of an idempotent writer every bucket gets a
 //! batch, also one without records: so the sequence has no gaps anywhere, a retry is judged by each
 //! bucket for itself, and completes what was half done.
+//!
+//! *Invariant*: a bucket that lacks a batch of a writer takes none that follows it. So whatever
+//! batch is acknowledged, all before it are in all buckets. Fluss clients rely on it: they take a
+//! batch for written when a later one was acknowledged and the retry is out of order. Therefore a
+//! writer that a bucket does not know begins with 0, also where the bucket is younger than the
+//! writer; such a writer is refused and goes on under another id.
 
 use bytes::Bytes;
-use protocol::batch::{ProducerScheme, SourceBlock, UnassignedBatch};
+use protocol::batch::{SourceBlock, UnassignedBatch};
 use protocol::fluss::key::KeyEncoder;
 use protocol::fluss::kv_batch::{KvBatch, KvBatchError};
 use protocol::fluss::options::KvFormat;
-use protocol::ids::SchemaId;
+use protocol::ids::{BucketId, SchemaId};
 use protocol::kafka::builder::{BatchBuilder, BatchOptions};
 use protocol::kafka::partitioner::KeyPartitioner;
 use protocol::kafka::record::Header;
@@ -46,6 +52,9 @@ pub enum InvalidUpsert {
 pub struct UpsertSpec {
     /// All schemas that clients may know. They differ in nothing but the key.
     pub schemas: Vec<SchemaId>,
+    /// The newest of them: the topic got another with each change of its kind, and clients count
+    /// the batches for each kind from 0.
+    pub latest_schema: SchemaId,
     /// How producers choose a bucket.
     pub partitioner: KeyPartitioner,
     /// Where keys go that producers put anywhere: the bucket that the client chose.
@@ -104,13 +113,8 @@ pub fn kafka_batches(
         }
     }
     let source = batch.writer().map(|(writer_id, sequence)| SourceBlock {
-        // Kafka's rules begin with any sequence: a bucket may be younger than the writer.
-        scheme: ProducerScheme::Kafka,
-        producer_id: writer_id,
-        producer_epoch: 0,
-        source_partition: spec.asked_bucket,
-        first_sequence: sequence,
-        last_sequence: sequence,
+        producer_epoch: spec.latest_schema.value(),
+        ..SourceBlock::of_fluss(writer_id, sequence, BucketId::new(spec.asked_bucket))
     });
     let finish = |(number, bucket): (i32, Bucket)| {
         if bucket.batch.is_empty() && source.is_none() {
