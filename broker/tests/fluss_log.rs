@@ -485,3 +485,28 @@ async fn a_request_for_more_than_any_table_has_is_refused_whole() {
     );
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn a_busy_log_refuses_batches_with_a_code_that_all_clients_retry() {
+    // While anything waits for the log, everything else is refused.
+    let broker = TestBroker::start_with([("vltava.append.queue.bytes", "1")]).await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let table = client.create_table(&path("t"), &log_table(1)).await;
+    let one = produce(-1, table, 0, batch(0..10, None));
+    let many = ProduceLogRequest {
+        buckets_req: vec![one.buckets_req[0].clone(); 50],
+        ..one
+    };
+    let mut refused = Vec::new();
+    while refused.is_empty() {
+        let answer = client.ask(many.clone()).await.expect("an answer");
+        let codes = answer.buckets_resp.iter();
+        refused.extend(codes.filter_map(|bucket| code(bucket.error_code)));
+    }
+    assert!(
+        refused
+            .iter()
+            .all(|code| *code == ErrorCode::RequestTimeOut)
+    );
+    broker.stop().await;
+}

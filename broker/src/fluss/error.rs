@@ -9,7 +9,7 @@ use protocol::fluss::shape::MessageError;
 use storage::catalog::{
     AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
     CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError,
-    RegisterOffsetsError, WriteError,
+    ProducerOffsetsError, WriteError,
 };
 use storage::kv::auto_increment::AutoIncrementError;
 use storage::kv::changelog::ChangelogError;
@@ -68,8 +68,8 @@ impl From<PartitionError> for Failure {
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         let code = match error {
-            WriteError::Full(_) => ErrorCode::DiskWriteLocked,
-            WriteError::Store(_) | WriteError::Offline => ErrorCode::Storage,
+            // As below: Fluss's own code for a full disk makes released clients give up.
+            WriteError::Full(_) | WriteError::Store(_) | WriteError::Offline => ErrorCode::Storage,
         };
         Failure::new(code, error.to_string())
     }
@@ -136,10 +136,10 @@ catalog_error!(AlterPartitionError {
     AlterPartitionError::BucketCount { .. } => InvalidAlterTable,
 });
 
-catalog_error!(RegisterOffsetsError {
-    RegisterOffsetsError::Name(_) => InvalidProducerId,
+catalog_error!(ProducerOffsetsError {
+    ProducerOffsetsError::Name(_) => InvalidProducerId,
     // Fluss has no limit, and so no code.
-    RegisterOffsetsError::TooMany => UnknownServerError,
+    ProducerOffsetsError::TooMany => UnknownServerError,
 });
 
 impl From<&TabletError> for Failure {
@@ -181,9 +181,13 @@ impl From<&AppendError> for Failure {
                 ErrorCode::UnknownWriterId
             }
             AppendError::FencedLeader { .. } => ErrorCode::NotLeaderOrFollower,
-            AppendError::DiskFull => ErrorCode::DiskWriteLocked,
-            AppendError::Io(_) | AppendError::Offline(_) => ErrorCode::LogStorage,
-            AppendError::QueueFull => ErrorCode::StorageBackpressure,
+            // Fluss has `DiskWriteLocked` for a full disk and `StorageBackpressure` for a bucket
+            // that is busy. Clients of 0.9.1 know neither, fluss-rs 1.0.0 lacks the first, they
+            // take what they do not know as final, and no version of PRODUCE_LOG tells them apart.
+            AppendError::DiskFull | AppendError::Io(_) | AppendError::Offline(_) => {
+                ErrorCode::LogStorage
+            }
+            AppendError::QueueFull => ErrorCode::RequestTimeOut,
             AppendError::OffsetsExhausted => ErrorCode::InvalidTable,
         };
         Failure::new(code, error.to_string())
@@ -307,4 +311,28 @@ fn with_source(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What all clients retry: those of Java 0.9.1 and 1.0, and fluss-rs.
+    const RETRIED: [ErrorCode; 4] = [
+        ErrorCode::LogStorage,
+        ErrorCode::KvStorage,
+        ErrorCode::RequestTimeOut,
+        ErrorCode::Storage,
+    ];
+
+    #[test]
+    fn all_clients_try_again_when_a_log_is_busy_or_the_disk_full() {
+        for error in [AppendError::QueueFull, AppendError::DiskFull] {
+            assert!(RETRIED.contains(&Failure::from(&error).code), "{error}");
+        }
+        let of_keys = KvError::Append(AppendError::DiskFull);
+        assert!(RETRIED.contains(&Failure::from(&of_keys).code));
+        let of_catalog = WriteError::Full(std::io::ErrorKind::StorageFull.into());
+        assert!(RETRIED.contains(&Failure::from(of_catalog).code));
+    }
 }

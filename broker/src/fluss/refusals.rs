@@ -47,11 +47,7 @@ impl Drop for Refusals<'_> {
         let table = tablet.and_then(|tablet| view.table_of_fluss(tablet.table));
         let table = table.map(|table| table.path.to_string());
         let tablet = tablet.map(|tablet| tablet.to_string());
-        let storage = [
-            ErrorCode::LogStorage,
-            ErrorCode::KvStorage,
-            ErrorCode::DiskWriteLocked,
-        ];
+        let storage = [ErrorCode::LogStorage, ErrorCode::KvStorage];
         if storage.contains(code) {
             tracing::warn!(%client, %api, table, tablet, buckets, ?code, cause = message, "a bucket failed");
         } else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::*;
 use protocol::row::Datum;
@@ -182,5 +183,59 @@ async fn rows_of_a_partition_get_its_values() {
         .map(|value| days.shown(value.values.as_ref().expect("a row")))
         .collect();
     assert_eq!(shown, ["Date(19675)|1|one", "Date(19675)|2|-"]);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn inserts_wait_for_as_many_replicas_as_puts_do() {
+    let broker = TestBroker::start_with([("min.insync.replicas", "2")]).await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let words = dictionary();
+    let table = client
+        .create_table(&path("words"), &words.table(1, &[]))
+        .await;
+    let key = words.key(&word("a"));
+    let of_all = LookupRequest {
+        acks: Some(-1),
+        ..insert(table, 0, vec![key.clone()])
+    };
+    let refused = client.look_up(of_all.clone()).await;
+    assert_eq!(refused, Err(ErrorCode::NotEnoughReplicas));
+    let found = client.look_up(lookup(table, 0, vec![key.clone()])).await;
+    assert_eq!(found, Ok(vec![None]));
+    let of_one = client.look_up(insert(table, 0, vec![key])).await;
+    assert!(of_one.expect("values")[0].is_some());
+    // Nothing is missing now.
+    let found = client.look_up(of_all).await;
+    assert!(found.expect("values")[0].is_some());
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_bucket_refuses_inserts_with_a_code_that_all_clients_retry() {
+    // While anything waits for the bucket, everything else is refused.
+    let broker = TestBroker::start_with([("vltava.kv.queue.bytes", "1")]).await;
+    let mut client = Client::connect(broker.fluss()).await;
+    let words = dictionary();
+    let table = client
+        .create_table(&path("words"), &words.table(1, &[]))
+        .await;
+    let mut codes = BTreeSet::new();
+    for round in 0.. {
+        let ask = async |number: i32| {
+            let mut client = Client::connect(broker.fluss()).await;
+            let name = format!("{round}-{number}");
+            let request = LookupRequest {
+                acks: Some(-1),
+                ..insert(table, 0, vec![dictionary().key(&word(&name))])
+            };
+            client.look_up(request).await.err().map(ErrorCode::code)
+        };
+        codes.extend(join_all((0..16).map(ask)).await.into_iter().flatten());
+        if !codes.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(codes, BTreeSet::from([ErrorCode::KvStorage.code()]));
     broker.stop().await;
 }

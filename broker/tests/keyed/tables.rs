@@ -234,19 +234,22 @@ async fn offsets_of_a_job_are_kept_once_and_over_a_restart() {
         let answer = client.ask(register("job", offsets)).await.expect("kept");
         assert_eq!(answer.result, Some(result));
     }
-    assert_eq!(
+    let delete = |producer: &str| DeleteProducerOffsetsRequest {
+        producer_id: producer.to_owned(),
+    };
+    for refused in [
         client.refusal(register("a/b", &left)).await,
-        ErrorCode::InvalidProducerId
-    );
+        client.refusal(get("a/b")).await,
+        client.refusal(delete("")).await,
+    ] {
+        assert_eq!(refused, ErrorCode::InvalidProducerId);
+    }
     let broker = broker.restart().await;
     let mut client = Client::connect(broker.fluss()).await;
     let answer = client.ask(get("job")).await.expect("an answer");
     assert_eq!(answer.table_offsets, left);
     assert_eq!(answer.producer_id.as_deref(), Some("job"));
-    let delete = DeleteProducerOffsetsRequest {
-        producer_id: "job".into(),
-    };
-    client.ask(delete).await.expect("forgotten");
+    client.ask(delete("job")).await.expect("forgotten");
     let answer = client.ask(get("job")).await.expect("an answer");
     assert_eq!(answer, GetProducerOffsetsResponse::default());
     broker.stop().await;

@@ -191,10 +191,10 @@ pub enum TakeRowNumbersError {
     Write(#[from] WriteError),
 }
 
-/// A job's offsets were not kept.
+/// A job's offsets are not kept, read or forgotten.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the variants say it")]
-pub enum RegisterOffsetsError {
+pub enum ProducerOffsetsError {
     #[error("invalid producer id: {0}")]
     Name(#[from] NameError),
     #[error("the offsets of too many producers are kept")]

@@ -40,7 +40,7 @@ use counters::{Counter, Counters};
 pub use error::{
     AlterDatabaseError, AlterPartitionError, AlterTableError, CreateDatabaseError,
     CreatePartitionError, CreateTableError, DropDatabaseError, DropTableError, OpenCatalogError,
-    RegisterOffsetsError, TakeRowNumbersError, WriteError,
+    ProducerOffsetsError, TakeRowNumbersError, WriteError,
 };
 pub use kv_snapshots::{BucketSnapshots, SnapshotEntry, SnapshotLease, SnapshotRecords};
 pub use model::{

@@ -7,8 +7,8 @@ use protocol::ids::{BucketId, TableId, TablePartitionId, TabletId};
 use serde::{Deserialize, Serialize};
 
 use super::Catalog;
-use super::error::{RegisterOffsetsError, WriteError};
-use super::names::check_fluss_name;
+use super::error::ProducerOffsetsError;
+use super::names::{NameError, check_fluss_name};
 use super::record::{self, PRODUCER_OFFSETS_PREFIX};
 use super::store::RecordChange;
 
@@ -49,7 +49,7 @@ impl Catalog {
         producer: &str,
         offsets: BTreeMap<TabletId, i64>,
         ttl_ms: i64,
-    ) -> Result<bool, RegisterOffsetsError> {
+    ) -> Result<bool, ProducerOffsetsError> {
         check_fluss_name(producer)?;
         let now = self.env.clock.wall_ms();
         let mut writer = self.writer.lock();
@@ -65,7 +65,7 @@ impl Catalog {
         let live = || known.values().filter(|kept| kept.expires_ms > now);
         let held: usize = live().map(|kept| kept.offsets.len()).sum();
         if live().count() >= PRODUCERS_MAX || held + offsets.len() > OFFSETS_MAX {
-            return Err(RegisterOffsetsError::TooMany);
+            return Err(ProducerOffsetsError::TooMany);
         }
         let kept = ProducerOffsets {
             offsets,
@@ -83,15 +83,20 @@ impl Catalog {
     }
 
     /// What `producer` left, unless its time is over.
-    pub fn producer_offsets(&self, producer: &str) -> Option<ProducerOffsets> {
+    ///
+    /// # Errors
+    /// There can be no producer of that name.
+    pub fn producer_offsets(&self, producer: &str) -> Result<Option<ProducerOffsets>, NameError> {
+        check_fluss_name(producer)?;
         let now = self.env.clock.wall_ms();
         let writer = self.writer.lock();
-        let kept = writer.producer_offsets.get(producer)?;
-        (kept.expires_ms > now).then(|| kept.clone())
+        let kept = writer.producer_offsets.get(producer);
+        Ok(kept.filter(|kept| kept.expires_ms > now).cloned())
     }
 
     /// Forgets what `producer` left; nothing is no error. Waits for the disk.
-    pub fn forget_producer_offsets(&self, producer: &str) -> Result<(), WriteError> {
+    pub fn forget_producer_offsets(&self, producer: &str) -> Result<(), ProducerOffsetsError> {
+        check_fluss_name(producer)?;
         let mut writer = self.writer.lock();
         if writer.producer_offsets.contains_key(producer) {
             self.commit(&mut writer, &[forget(producer)])?;

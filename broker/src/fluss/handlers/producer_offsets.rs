@@ -9,7 +9,7 @@ use protocol::fluss::messages::{
     GetProducerOffsetsResponse, PbBucketOffset, PbProducerTableOffsets,
     RegisterProducerOffsetsRequest, RegisterProducerOffsetsResponse,
 };
-use storage::catalog::ProducerOffsets;
+use storage::catalog::{ProducerOffsets, ProducerOffsetsError};
 
 use super::change;
 use crate::fluss::error::Failure;
@@ -56,7 +56,8 @@ pub async fn get(
     let producer = request.producer_id.clone();
     // The catalog's writer may be at the disk.
     let kept = change(context, move |shared| {
-        Ok(shared.broker.catalog.producer_offsets(&producer))
+        let kept = shared.broker.catalog.producer_offsets(&producer);
+        Ok(kept.map_err(ProducerOffsetsError::from)?)
     })
     .await?;
     Ok(match kept {

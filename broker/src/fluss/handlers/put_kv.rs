@@ -161,8 +161,16 @@ impl Queued {
 
 /// Clients before version 2 take an unknown code as final, and would not try again.
 fn for_version(failure: Failure, version: i16) -> Failure {
+    match version < BACKPRESSURE_VERSION {
+        true => for_any_client(failure),
+        false => failure,
+    }
+}
+
+/// With a code that all clients retry.
+pub(super) fn for_any_client(failure: Failure) -> Failure {
     match failure.code {
-        ErrorCode::StorageBackpressure if version < BACKPRESSURE_VERSION => Failure {
+        ErrorCode::StorageBackpressure => Failure {
             code: ErrorCode::KvStorage,
             ..failure
         },
@@ -194,6 +202,7 @@ mod tests {
             ErrorCode::StorageBackpressure
         );
         assert_eq!(for_version(busy.clone(), 1).code, ErrorCode::KvStorage);
+        assert_eq!(for_any_client(busy).code, ErrorCode::KvStorage);
         let other = Failure::new(ErrorCode::InvalidTargetColumn, "which");
         assert_eq!(for_version(other.clone(), 0), other);
     }

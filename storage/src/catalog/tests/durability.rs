@@ -244,22 +244,26 @@ fn what_a_job_left_is_kept_until_it_expires_or_is_forgotten() {
             .unwrap()
     );
     let refused = catalog.register_producer_offsets("a/b", offsets(1), 1_000);
-    assert!(matches!(refused, Err(RegisterOffsetsError::Name(_))));
+    assert!(matches!(refused, Err(ProducerOffsetsError::Name(_))));
+    assert!(catalog.producer_offsets("a/b").is_err());
+    let refused = catalog.forget_producer_offsets("a/b");
+    assert!(matches!(refused, Err(ProducerOffsetsError::Name(_))));
 
+    let left = |catalog: &Catalog, producer: &str| catalog.producer_offsets(producer).unwrap();
     let catalog = world.reopen(catalog);
-    assert_eq!(catalog.producer_offsets("job").unwrap().offsets, offsets(5));
-    assert_eq!(catalog.producer_offsets("nobody"), None);
+    assert_eq!(left(&catalog, "job").unwrap().offsets, offsets(5));
+    assert_eq!(left(&catalog, "nobody"), None);
     world.simulation.clock.advance(Duration::from_secs(2));
-    assert_eq!(catalog.producer_offsets("job"), None);
+    assert_eq!(left(&catalog, "job"), None);
     assert!(
         catalog
             .register_producer_offsets("job", offsets(8), 1_000)
             .unwrap()
     );
-    assert_eq!(catalog.producer_offsets("job").unwrap().offsets, offsets(8));
+    assert_eq!(left(&catalog, "job").unwrap().offsets, offsets(8));
     catalog.forget_producer_offsets("other").unwrap();
     catalog.forget_producer_offsets("other").unwrap();
-    assert_eq!(world.reopen(catalog).producer_offsets("other"), None);
+    assert_eq!(left(&world.reopen(catalog), "other"), None);
 }
 
 #[test]

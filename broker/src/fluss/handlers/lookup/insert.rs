@@ -22,6 +22,7 @@ use crate::tablets::OpenBucket;
 /// How missing keys are inserted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Insert {
+    until: Until,
     deadline: Instant,
 }
 
@@ -35,8 +36,8 @@ impl Insert {
             let text = "to insert keys, a lookup needs acks and timeout_ms";
             return Err(Failure::new(ErrorCode::InvalidRequiredAcks, text));
         };
-        acks::until(wanted)?;
         Ok(Some(Insert {
+            until: acks::until(wanted)?,
             deadline: acks::deadline(timeout_ms),
         }))
     }
@@ -57,6 +58,7 @@ impl Insert {
         if missing.is_empty() {
             return Ok(());
         }
+        acks::check_replicas(bucket, self.until)?;
         let put = {
             let values = partition_values(context, bucket);
             let mut bytes = vec![Vec::new(); values.len()];
@@ -66,7 +68,9 @@ impl Insert {
                 .map_err(|error| Failure::from(&error))?
         };
         // Whatever `acks` says: what is looked up below has to be there.
-        put_kv::written(kv.put(put, Until::Durable), self.deadline).await?;
+        let written = put_kv::written(kv.put(put, Until::Durable), self.deadline).await;
+        // No version of LOOKUP says that a client knows the code of a busy bucket.
+        written.map_err(put_kv::for_any_client)?;
         let keys: Vec<Bytes> = missing.iter().map(|at| keys[*at].clone()).collect();
         let values = values_of(&Keys::Table(kv.clone()), &keys, part).await?;
         for (at, value) in missing.into_iter().zip(values) {
