@@ -7,6 +7,7 @@ use protocol::fluss::batch::{BatchSpec, Changes, HeaderView, build_arrow};
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::error::ErrorCode;
 use protocol::ids::SchemaId;
+use protocol::kafka::builder::BatchProducer;
 use protocol::kafka::compression::{Codec, compress};
 use protocol::raw::{RawBatchBuilder, RawColumns};
 
@@ -22,6 +23,7 @@ const TOGETHER: usize = 6;
 
 /// Kafka's codes.
 const MESSAGE_TOO_LARGE: i16 = 10;
+const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 const INVALID_RECORD: i16 = 87;
 
 /// What a compressed batch starts with: offsets of its header.
@@ -71,6 +73,30 @@ fn bombs() -> Vec<(Codec, Bytes)> {
     bombs
 }
 
+/// A gap in the sequences, which only the log finds.
+async fn out_of_order(broker: &UnderAttack, client: &mut Kafka) {
+    let (id, epoch) = client.producer_id().await.expect("an id");
+    for (base_sequence, expected) in [(0, None), (7, Some(OUT_OF_ORDER_SEQUENCE_NUMBER))] {
+        let producer = Some(BatchProducer {
+            id,
+            epoch,
+            base_sequence,
+        });
+        let batch = kafka_batch(&[Row::of_value("x".into(), 1)], Codec::None, producer);
+        client.send_batch(TOPIC, 0, batch).await.expect("sent");
+        let outcome = client.acknowledged().await.expect("an answer");
+        assert_eq!(outcome.err(), expected);
+    }
+    let parts = [
+        "refused a produced batch",
+        "client=127.0.0.1:",
+        TOPIC,
+        "OutOfOrderSequenceNumber",
+        "cause=",
+    ];
+    broker.lines.must_have(&parts);
+}
+
 /// Bombs of every codec, several at a time.
 pub async fn kafka(broker: &UnderAttack) {
     let mut client = Kafka::connect(broker.kafka()).await.expect("connected");
@@ -101,6 +127,7 @@ pub async fn kafka(broker: &UnderAttack) {
         "exceed",
     ];
     broker.lines.must_have(&parts);
+    out_of_order(broker, &mut client).await;
 }
 
 /// An Arrow batch of the raw schema with one value of zeros, compressed.

@@ -3,6 +3,7 @@
 //!
 //! Batches for primary-key tables that Fluss clients made become rows first: `upsert.rs`.
 
+mod refusal;
 mod upsert;
 
 use std::sync::Arc;
@@ -11,16 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse,
-    TopicProduceResponse,
+    LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{ProduceRequest, produce_request};
-use kafka_protocol::protocol::StrBytes;
 use protocol::batch::{NO_TIME, UnassignedBatch};
 use protocol::kafka::compression::{Codec, DecompressError};
 use protocol::kafka::validate::{self, InvalidBatch, TargetCompression, ValidateConfig};
 use storage::catalog::{CatalogView, Origin};
-use storage::log::{Append, AppendTicket, Until};
+use storage::log::{Append, AppendError, AppendTicket, Until};
 
 use crate::config::{Compression, TimestampType, TopicConfig};
 use crate::kafka::error;
@@ -29,14 +28,12 @@ use crate::kafka::upserts::Ticket;
 use crate::kafka::wire::Context;
 use crate::memory::{Unpacked, Unpacking};
 use crate::tablets::{OpenBucket, is_compacted};
+use refusal::{Refusal, Refusals};
 
 /// Batches above this size that are compressed are validated off the connection threads.
 const INLINE_BYTES_MAX: usize = 32 << 10;
 /// A batch may grow this much when it is decompressed for validation, whatever its size.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
-
-/// Refused batches of one request that have a line each in the log; more are only counted.
-const LOGGED_REFUSALS_MAX: usize = 10;
 
 /// A produce request whose batches are queued.
 pub struct Queued {
@@ -44,6 +41,7 @@ pub struct Queued {
     timeout: Duration,
     node_id: i32,
     topics: Vec<(TopicRef, Vec<Partition>)>,
+    refusals: Refusals,
 }
 
 struct Partition {
@@ -59,30 +57,13 @@ enum Outcome {
     Refused(Refusal),
 }
 
-/// Why a partition of the request is refused.
-struct Refusal {
-    error: ResponseError,
-    message: Option<String>,
-    record_errors: Vec<(i32, String)>,
-}
-
-impl From<ResponseError> for Refusal {
-    fn from(error: ResponseError) -> Self {
-        Refusal {
-            error,
-            message: None,
-            record_errors: Vec::new(),
-        }
-    }
-}
-
 /// Validates and queues all batches of a request.
 pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
     let view = context.broker().catalog.view();
     let by_id = context.version >= 13;
     let acks = request.acks;
     let mut topics = Vec::with_capacity(request.topic_data.len());
-    let mut refused = 0usize;
+    let mut refusals = Refusals::default();
     for topic in request.topic_data {
         let reference = TopicRef::new(by_id, &topic.name, topic.topic_id);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
@@ -103,10 +84,7 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
                     outcome,
                 },
                 Err(refusal) => {
-                    refused += 1;
-                    if refused <= LOGGED_REFUSALS_MAX {
-                        log_refusal(context, &reference, index, &refusal);
-                    }
+                    refusals.note(context, &reference, index, &refusal);
                     Partition {
                         index,
                         stamped: false,
@@ -117,9 +95,9 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
         }
         topics.push((reference, partitions));
     }
-    if refused > LOGGED_REFUSALS_MAX {
-        let more = refused - LOGGED_REFUSALS_MAX;
-        tracing::info!(client = %context.peer.address, more, "refused more batches of the request");
+    if acks == 0 {
+        // Nobody waits for the second stage.
+        refusals.end(context);
     }
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     Queued {
@@ -127,19 +105,8 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
         timeout,
         node_id: context.broker().node_id,
         topics,
+        refusals,
     }
-}
-
-fn log_refusal(context: &Context, topic: &TopicRef, partition: i32, refusal: &Refusal) {
-    tracing::info!(
-        client = %context.peer.address,
-        client_id = context.client_id.as_str(),
-        ?topic,
-        partition,
-        error = ?refusal.error,
-        cause = refusal.message.as_deref(),
-        "refused a produced batch"
-    );
 }
 
 async fn queue(
@@ -154,11 +121,10 @@ async fn queue(
         return Err(ResponseError::InvalidRequiredAcks.into());
     }
     if transactional_id.is_some() {
-        return Err(Refusal {
-            error: ResponseError::UnsupportedVersion,
-            message: Some("transactions are not supported yet".into()),
-            record_errors: Vec::new(),
-        });
+        return Err(Refusal::new(
+            ResponseError::UnsupportedVersion,
+            "transactions are not supported yet",
+        ));
     }
     let topic = topic.resolve(view)?;
     if topic.table.origin == Origin::Internal {
@@ -178,24 +144,19 @@ async fn queue(
     };
     let shape = bucket.tablet.shape();
     if !shape.raw && bucket.kv.is_none() {
-        return Err(Refusal {
-            error: ResponseError::InvalidRecord,
-            message: Some(format!(
-                "topic {} is the typed table {}: write it with a Fluss client",
-                topic.topic().name,
-                topic.table.path
-            )),
-            record_errors: Vec::new(),
-        });
+        let text = format!(
+            "topic {} is the typed table {}: write it with a Fluss client",
+            topic.topic().name,
+            topic.table.path
+        );
+        return Err(Refusal::new(ResponseError::InvalidRecord, text));
     }
     if acks == -1 && bucket.settings.insync_replicas_min > 1 {
         return Err(ResponseError::NotEnoughReplicas.into());
     }
-    let records = data.records.filter(|r| !r.is_empty()).ok_or(Refusal {
-        error: ResponseError::InvalidRecord,
-        message: Some("no record batch".into()),
-        record_errors: Vec::new(),
-    })?;
+    let records = data.records.filter(|r| !r.is_empty());
+    let records =
+        records.ok_or_else(|| Refusal::new(ResponseError::InvalidRecord, "no record batch"))?;
     let settings = &bucket.settings;
     let config = ValidateConfig {
         key_required: is_compacted(&bucket.table),
@@ -287,11 +248,8 @@ async fn validated(
 }
 
 fn refuse_batch(invalid: InvalidBatch) -> Refusal {
-    Refusal {
-        error: invalid.class().response_error(),
-        message: Some(invalid.to_string()),
-        record_errors: invalid.record_errors(),
-    }
+    let error = invalid.class().response_error();
+    Refusal::new(error, invalid.to_string()).of_records(invalid.record_errors())
 }
 
 fn until(acks: i16) -> Until {
@@ -330,13 +288,41 @@ impl Queued {
 
     /// Waits for the log and builds the answer. The append that was queued last is awaited first:
     /// when it is done the others mostly are, and the connection wakes once, not for each of them.
-    pub async fn answer(self) -> ProduceResponse {
+    pub async fn answer(mut self, context: Context) -> ProduceResponse {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut responses = Vec::with_capacity(self.topics.len());
         for (topic, partitions) in self.topics.into_iter().rev() {
             let mut answers = Vec::with_capacity(partitions.len());
-            for partition in partitions.into_iter().rev() {
-                answers.push(partition.answer(deadline, self.node_id).await);
+            for Partition {
+                index,
+                stamped,
+                outcome,
+            } in partitions.into_iter().rev()
+            {
+                let answer = PartitionProduceResponse::default()
+                    .with_index(index)
+                    .with_base_offset(-1)
+                    .with_log_append_time_ms(NO_TIME)
+                    .with_log_start_offset(-1);
+                let (answer, refusal) = match outcome {
+                    Outcome::Queued(ticket) => {
+                        written(answer, ticket, stamped, deadline, self.node_id).await
+                    }
+                    // The answer keeps an offset of -1: the rows have several, and none for a
+                    // producer to use.
+                    Outcome::Upserted(ticket) => {
+                        (answer, upsert::written(ticket, deadline).await.err())
+                    }
+                    // It was noted when it was refused.
+                    Outcome::Refused(refusal) => (refusal.answer(answer), None),
+                };
+                answers.push(match refusal {
+                    None => answer,
+                    Some(refusal) => {
+                        self.refusals.note(&context, &topic, index, &refusal);
+                        refusal.answer(answer)
+                    }
+                });
             }
             answers.reverse();
             responses.push(
@@ -346,72 +332,45 @@ impl Queued {
                     .with_partition_responses(answers),
             );
         }
+        self.refusals.end(&context);
         responses.reverse();
         ProduceResponse::default().with_responses(responses)
     }
 }
 
-impl Partition {
-    async fn answer(
-        self,
-        deadline: tokio::time::Instant,
-        node_id: i32,
-    ) -> PartitionProduceResponse {
-        let answer = PartitionProduceResponse::default()
-            .with_index(self.index)
-            .with_base_offset(-1)
-            .with_log_append_time_ms(NO_TIME)
-            .with_log_start_offset(-1);
-        let ticket = match self.outcome {
-            Outcome::Queued(ticket) => ticket,
-            Outcome::Upserted(ticket) => return upsert::answer(answer, ticket, deadline).await,
-            Outcome::Refused(refusal) => return refused(answer, refusal),
-        };
-        match tokio::time::timeout_at(deadline, ticket).await {
-            Ok(Ok(Ok(appended))) => answer
+/// The answer with the place of the batch in its log, or why it has none.
+async fn written(
+    answer: PartitionProduceResponse,
+    ticket: AppendTicket,
+    stamped: bool,
+    deadline: tokio::time::Instant,
+    node_id: i32,
+) -> (PartitionProduceResponse, Option<Refusal>) {
+    let failed = match tokio::time::timeout_at(deadline, ticket).await {
+        Ok(Ok(Ok(appended))) => {
+            let time = match stamped {
+                true => appended.commit_time,
+                false => NO_TIME,
+            };
+            let answer = answer
                 .with_base_offset(appended.base_offset.value())
-                .with_log_append_time_ms(if self.stamped {
-                    appended.commit_time
-                } else {
-                    NO_TIME
-                })
-                .with_log_start_offset(appended.log_start.value()),
-            Ok(Ok(Err(failed))) => {
-                let refusal = Refusal {
-                    error: error::of_append(&failed),
-                    message: Some(failed.to_string()),
-                    record_errors: Vec::new(),
-                };
-                let answer = refused(answer, refusal);
-                match failed {
-                    storage::log::AppendError::FencedLeader { current, .. } => answer
-                        .with_current_leader(
-                            LeaderIdAndEpoch::default()
-                                .with_leader_id(node_id.into())
-                                .with_leader_epoch(current.value()),
-                        ),
-                    _ => answer,
-                }
-            }
-            // The log's thread is gone: the broker stops.
-            Ok(Err(_)) => answer.with_error_code(ResponseError::NotLeaderOrFollower.code()),
-            Err(_) => answer.with_error_code(ResponseError::RequestTimedOut.code()),
+                .with_log_append_time_ms(time)
+                .with_log_start_offset(appended.log_start.value());
+            return (answer, None);
         }
-    }
-}
-
-fn refused(answer: PartitionProduceResponse, refusal: Refusal) -> PartitionProduceResponse {
-    let records = refusal
-        .record_errors
-        .into_iter()
-        .map(|(index, message)| {
-            BatchIndexAndErrorMessage::default()
-                .with_batch_index(index)
-                .with_batch_index_error_message(Some(StrBytes::from_string(message)))
-        })
-        .collect();
-    answer
-        .with_error_code(refusal.error.code())
-        .with_record_errors(records)
-        .with_error_message(refusal.message.map(StrBytes::from_string))
+        Ok(Ok(Err(failed))) => failed,
+        // The log's thread is gone: the broker stops.
+        Ok(Err(_)) => return (answer, Some(ResponseError::NotLeaderOrFollower.into())),
+        Err(_) => return (answer, Some(ResponseError::RequestTimedOut.into())),
+    };
+    let refusal = Refusal::new(error::of_append(&failed), failed.to_string());
+    let answer = match failed {
+        AppendError::FencedLeader { current, .. } => answer.with_current_leader(
+            LeaderIdAndEpoch::default()
+                .with_leader_id(node_id.into())
+                .with_leader_epoch(current.value()),
+        ),
+        _ => answer,
+    };
+    (answer, Some(refusal))
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use protocol::batch::SourceBlock;
 use protocol::kafka::compression::DecompressError;
 use protocol::kafka::validate::{self, InvalidBatch, Scratch, ValidateConfig};
@@ -13,7 +12,7 @@ use storage::kv::merge::MergeMode;
 use storage::kv::tablet::InvalidPut;
 use tokio::time::Instant;
 
-use super::{DECOMPRESSED_BYTES_MAX, INLINE_BYTES_MAX, Refusal, refuse_batch, refused, until};
+use super::{DECOMPRESSED_BYTES_MAX, INLINE_BYTES_MAX, Refusal, refuse_batch, until};
 use crate::kafka::error;
 use crate::kafka::upserts::{LineError, Part, SplitError, Spread, Ticket};
 use crate::kafka::wire::Context;
@@ -43,13 +42,12 @@ pub(super) async fn queue(
     partial: bool,
     acks: i16,
 ) -> Result<Ticket, Refusal> {
-    let spread = Spread::new(topic, partial).map_err(|error| Refusal {
-        error: ResponseError::InvalidRecord,
-        message: Some(format!(
+    let spread = Spread::new(topic, partial).map_err(|error| {
+        let text = format!(
             "table {} takes no records from Kafka producers: {error}",
             topic.table.path
-        )),
-        record_errors: Vec::new(),
+        );
+        Refusal::new(ResponseError::InvalidRecord, text)
     })?;
     let broker = context.broker();
     let mut buckets = Vec::with_capacity(topic.bucket_count() as usize);
@@ -140,14 +138,9 @@ impl Invalid {
 
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Refusal {
-        let plain = |error, message| Refusal {
-            error,
-            message: Some(message),
-            record_errors: Vec::new(),
-        };
         match invalid {
             Invalid::Batch(error) | Invalid::Split(SplitError::Batch(error)) => refuse_batch(error),
-            Invalid::Split(SplitError::TooLarge(bytes)) => plain(
+            Invalid::Split(SplitError::TooLarge(bytes)) => Refusal::new(
                 ResponseError::MessageTooLarge,
                 SplitError::TooLarge(bytes).to_string(),
             ),
@@ -157,31 +150,23 @@ impl From<Invalid> for Refusal {
                     SplitError::Records { errors, .. } => errors,
                     _ => Vec::new(),
                 };
-                Refusal {
-                    record_errors,
-                    ..plain(ResponseError::InvalidRecord, message)
-                }
+                Refusal::new(ResponseError::InvalidRecord, message).of_records(record_errors)
             }
-            Invalid::Put(error) => plain(error::of_invalid_put(&error), error.to_string()),
-            Invalid::Transactional => plain(
+            Invalid::Put(error) => Refusal::new(error::of_invalid_put(&error), error.to_string()),
+            Invalid::Transactional => Refusal::new(
                 ResponseError::InvalidTxnState,
-                "transactions cannot write to primary-key tables".into(),
+                "transactions cannot write to primary-key tables",
             ),
         }
     }
 }
 
-/// Waits for all buckets and completes the answer, which keeps an offset of -1: the rows have
-/// several, and none for a producer to use.
-pub(super) async fn answer(
-    answer: PartitionProduceResponse,
-    ticket: Ticket,
-    deadline: Instant,
-) -> PartitionProduceResponse {
+/// Waits for all buckets.
+pub(super) async fn written(ticket: Ticket, deadline: Instant) -> Result<(), Refusal> {
     let failed = match tokio::time::timeout_at(deadline, ticket.answer()).await {
-        Ok(Ok(())) => return answer,
+        Ok(Ok(())) => return Ok(()),
         Ok(Err(failed)) => failed,
-        Err(_) => return answer.with_error_code(ResponseError::RequestTimedOut.code()),
+        Err(_) => return Err(ResponseError::RequestTimedOut.into()),
     };
     let outcome = match &failed {
         LineError::Sequence(_) => "sequence",
@@ -189,10 +174,6 @@ pub(super) async fn answer(
         LineError::Partly(_) => "partly",
     };
     metrics::counter!("vltava_upsert_failures_total", "outcome" => outcome).increment(1);
-    let refusal = Refusal {
-        error: error::of_line(&failed),
-        message: Some(failed.to_string()),
-        record_errors: Vec::new(),
-    };
-    refused(answer, refusal)
+    let refusal = Refusal::new(error::of_line(&failed), failed.to_string());
+    Err(refusal.passing(failed.is_too_busy()))
 }
