@@ -233,7 +233,8 @@ async fn an_index_that_fails_is_opened_again_under_scans() {
     ] {
         fixture.store.fail(error);
         let put = fixture.put(&kv, None, &[(1, Some(100))]);
-        put.answer().await.unwrap();
+        let answered = tokio::time::timeout(Duration::from_secs(60), put.answer()).await;
+        answered.unwrap().unwrap();
         assert_eq!(fixture.get(&kv, 1).await, Some(100));
         assert_eq!(kv.row_count().await.unwrap(), Some(20));
     }
