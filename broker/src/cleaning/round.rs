@@ -37,11 +37,27 @@ pub(super) fn run(
         Some(kv) => {
             let (flushed_end, mut format) = changelog(kv)?;
             let end = end.min(flushed_end);
-            by_map(log, candidate, end, &mut format, map_bytes, pace)
+            let map = map_of(log, candidate, end, &mut format, map_bytes, pace)?;
+            let done = log.clean(Round {
+                end,
+                delete_retention_ms: candidate.config.delete_retention_ms,
+                successors: &kv.successors(&map),
+                format: &mut format,
+                pace,
+            })?;
+            Ok((done, map.utilization()))
         }
         None => {
             let format = &mut KafkaFormat::default();
-            by_map(log, candidate, end, format, map_bytes, pace)
+            let map = map_of(log, candidate, end, format, map_bytes, pace)?;
+            let done = log.clean(Round {
+                end,
+                delete_retention_ms: candidate.config.delete_retention_ms,
+                successors: &map,
+                format,
+                pace,
+            })?;
+            Ok((done, map.utilization()))
         }
     }
 }
@@ -56,25 +72,6 @@ fn changelog(kv: &KvTablet) -> Result<(Offset, impl RecordFormat + use<>), Succe
         .changelog_format()
         .map_err(|error| SuccessorsError(Box::new(error)))?;
     Ok((end, format))
-}
-
-fn by_map(
-    log: &Log,
-    candidate: &Candidate,
-    end: Offset,
-    format: &mut dyn RecordFormat,
-    map_bytes: usize,
-    pace: &mut dyn FnMut(u64) -> bool,
-) -> Result<(Cleaned, f64), CleanError> {
-    let map = map_of(log, candidate, end, format, map_bytes, pace)?;
-    let done = log.clean(Round {
-        end,
-        delete_retention_ms: candidate.config.delete_retention_ms,
-        successors: &map,
-        format,
-        pace,
-    })?;
-    Ok((done, map.utilization()))
 }
 
 /// What is clean has one record of each key already: the dirty part says which of them goes.

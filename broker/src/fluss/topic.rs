@@ -302,6 +302,7 @@ impl From<&TopicIndexError> for Failure {
             TopicIndexError::Index(_)
             | TopicIndexError::Frame { .. }
             | TopicIndexError::Entry
+            | TopicIndexError::BeingCleaned
             | TopicIndexError::Closed => ErrorCode::KvStorage,
         };
         Failure::new(code, error.to_string())

@@ -65,6 +65,9 @@ pub trait Scanned: Send + Sync {
     fn retirement(&self) -> Option<watch::Receiver<bool>> {
         None
     }
+
+    /// A scan of them failed so: whoever can have a damaged index made again does.
+    fn failed(&self, _error: &IndexError) {}
 }
 
 impl Scanned for OpenIndex {
@@ -241,6 +244,7 @@ impl Serving {
         let view = match index.rows() {
             Ok(view) => view,
             Err(error) => {
+                index.failed(&error);
                 // Nobody waits for it when the client is gone.
                 let _ = opened.send(Err(error));
                 return;
@@ -258,6 +262,9 @@ impl Serving {
         };
         while let Some(ask) = self.next() {
             let piece = cursor.next(ask.bytes_max);
+            if let Err(ScanError::Index(error)) = &piece {
+                index.failed(error);
+            }
             let failed = piece.is_err();
             if ask.answer.send(piece).is_err() || failed {
                 return;
@@ -436,18 +443,34 @@ mod tests {
         assert_eq!(Arc::strong_count(&index), 1);
     }
 
+    /// Rows that hear what was wrong with them.
+    struct Told(Arc<MemoryIndex>, std::sync::mpsc::Sender<IndexError>);
+
+    impl Scanned for Told {
+        fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
+            self.0.view()
+        }
+
+        fn failed(&self, error: &IndexError) {
+            self.1.send(error.clone()).unwrap();
+        }
+    }
+
     #[tokio::test]
-    async fn a_damaged_value_ends_the_scan() {
+    async fn a_damaged_value_ends_the_scan_and_is_told() {
         let index = index(0..1, 1);
         let mut batch = index.start();
         batch.put(b"\xff", b"\0");
         batch.commit(state(2)).unwrap();
-        let scan = Scan::open(index, ValueLayout::Plain, 9, ()).await.unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let rows = Arc::new(Told(index, tell));
+        let scan = Scan::open(rows, ValueLayout::Plain, 9, ()).await.unwrap();
         let failed = scan.next(1 << 20).await;
         assert!(matches!(
             failed,
             Err(ScanError::Index(IndexError::Corrupt(_)))
         ));
+        assert!(matches!(told.try_recv(), Ok(IndexError::Corrupt(_))));
         assert!(matches!(scan.next(1).await, Err(ScanError::Ended)));
     }
 }

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::batch::{SourceBlock, UnassignedBatch};
@@ -121,6 +121,8 @@ pub struct Log {
     pub(super) reshaping: Mutex<()>,
     /// Held by the one round of the cleaner.
     pub(super) cleaning: Mutex<()>,
+    /// How many wait for the round that is under way to end.
+    pub(super) waiting_for_round: AtomicUsize,
     pub(super) clean_state: Mutex<CleanState>,
     pub(super) offline: RwLock<Option<OfflineCause>>,
     pub(super) waiters: Waiters,
@@ -219,6 +221,7 @@ impl Log {
             checkpointed_end: AtomicI64::new(checkpointed_end),
             reshaping: Mutex::default(),
             cleaning: Mutex::default(),
+            waiting_for_round: AtomicUsize::new(0),
             clean_state: Mutex::default(),
             offline: RwLock::new(offline),
             waiters: Waiters::default(),

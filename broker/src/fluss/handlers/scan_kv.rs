@@ -1,6 +1,8 @@
 //! SCAN_KV (1061): all rows of a bucket as they are at one moment, in as many answers as the client
 //! wants. What is wrong stands in the answer, and ends the scan.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::messages::{PbScanReqForBucket, ScanKvRequest, ScanKvResponse};
@@ -138,8 +140,8 @@ async fn open(
     let rows_max = rows_max.filter(|limit| *limit > 0).unwrap_or(u64::MAX);
     let scan = match kv {
         Keys::Table(kv) => {
-            let index = kv.index().await.map_err(|error| Failure::from(&error))?;
-            let scan = Scan::open(index, kv.table().layout(), rows_max, slot).await;
+            let rows = kv.rows().await.map_err(|error| Failure::from(&error))?;
+            let scan = Scan::open(Arc::new(rows), kv.table().layout(), rows_max, slot).await;
             scan.map_err(|error| Failure::from(&error))?
         }
         Keys::Topic(topic) => topic.scan(rows_max, slot).await?,

@@ -67,6 +67,11 @@ fn parse(header: &FrameHeader, batch: &[u8]) -> Result<(LogBatch, SchemaId), Unr
 }
 
 impl RecordFormat for ChangelogFormat {
+    /// An insert goes from one segment because an update in another becomes the insert.
+    fn goes_as_a_whole(&self) -> bool {
+        true
+    }
+
     fn read(
         &mut self,
         header: &FrameHeader,

@@ -23,7 +23,9 @@ mod open;
 mod put;
 mod reads;
 mod restore;
+mod rows;
 mod snapshot;
+mod successors;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -34,7 +36,9 @@ pub use error::{InvalidPut, KvError, OpenIndexError};
 pub use inserts::InvalidInsert;
 pub use put::{Put, PutTicket, TakenPut};
 pub use restore::{IndexBackups, RestoreError};
+pub use rows::KvRows;
 pub use snapshot::{KvSnapshot, SnapshotError};
+pub use successors::ChangelogSuccessors;
 pub use table::{KvTable, KvTableSpec, TableIds};
 
 use std::sync::atomic::{AtomicBool, AtomicI64};

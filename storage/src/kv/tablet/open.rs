@@ -100,6 +100,8 @@ impl Inner {
         // What is open now is what the disk had.
         self.flushed.store(from.value(), Ordering::Relaxed);
         let end = log.watermarks().log_end;
+        // A round was told that what is replayed now would not be read any more.
+        log.end_round();
         self.replay(&**index, &table, end)?;
         let millis = log
             .context()

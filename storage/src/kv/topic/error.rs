@@ -35,6 +35,9 @@ pub enum TopicIndexError {
         /// Most bytes.
         max: usize,
     },
+    /// The cleaner's round is told that the index has what it would read now.
+    #[error("the log is being cleaned")]
+    BeingCleaned,
     /// The index is not open.
     #[error("the index is not open")]
     Closed,

@@ -1,90 +1,24 @@
 //! The index of one bucket, which follows the bucket's log.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use protocol::ids::{Offset, SchemaId, TableId, TabletId};
+use protocol::ids::Offset;
 use tokio::sync::watch;
 
-use super::entry::FORM;
 use super::error::TopicIndexError;
 use super::frames::FrameReader;
-use crate::kv::index::{
-    FoundRows, Index, IndexError, IndexSpec, IndexState, IndexStore, Rebuild, epoch_below,
-};
-use crate::kv::open_index::{OpenIndex, OpenIndexes, Opened};
+use super::shared::{TopicIndexSpec, TopicIndexes};
+use crate::kv::index::{FoundRows, Index, IndexError, IndexState, Rebuild, epoch_below};
+use crate::kv::open_index::{OpenIndex, Opened};
 use crate::log::{LogHandle, ReadRange};
-use crate::threads::Workers;
 
 /// Bytes of the log that are followed at a time; then another index gets its turn.
 const STEP_BYTES: usize = 1 << 20;
 /// Bytes of entries that are written together.
 const COMMIT_BYTES: usize = 4 << 20;
-
-/// What all indexes of topics share.
-pub struct TopicIndexes {
-    indexes: OpenIndexes,
-    /// Indexes that follow their logs at the same time. Each may hold one decompressed batch.
-    workers: Workers,
-}
-
-impl TopicIndexes {
-    /// Starts the threads.
-    ///
-    /// # Errors
-    /// The system has no thread.
-    pub fn start(store: Arc<dyn IndexStore>, threads: usize) -> std::io::Result<Arc<TopicIndexes>> {
-        Ok(Arc::new(TopicIndexes {
-            indexes: OpenIndexes::new(store),
-            workers: Workers::start("topic-index", threads)?,
-        }))
-    }
-}
-
-impl TopicIndexes {
-    /// Removes the index in a directory, once it is not open.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn discard(&self, directory: &Path) -> Result<(), IndexError> {
-        self.indexes.discard(&IndexSpec {
-            directory: directory.to_path_buf(),
-            identity: [0; 16],
-            counts_rows: false,
-            prefix: Vec::new(),
-        })
-    }
-}
-
-/// Which index it is.
-#[derive(Debug, Clone)]
-pub struct TopicIndexSpec {
-    /// Where its files are.
-    pub directory: PathBuf,
-    /// The number of the table on the Fluss wire: the index of what the topic was before it was
-    /// compacted again is none of it.
-    pub table: TableId,
-    /// The schema of the rows.
-    pub schema_id: SchemaId,
-}
-
-impl TopicIndexSpec {
-    fn index(&self, tablet: TabletId) -> IndexSpec {
-        let mut identity = [0; 16];
-        identity[..8].copy_from_slice(&self.table.value().to_le_bytes());
-        identity[8..12].copy_from_slice(&tablet.bucket.value().to_le_bytes());
-        identity[12..].copy_from_slice(&FORM);
-        IndexSpec {
-            directory: self.directory.clone(),
-            identity,
-            counts_rows: false,
-            prefix: Vec::new(),
-        }
-    }
-}
 
 /// A cheap handle of the index of one bucket. It is opened when it is first asked.
 #[derive(Clone)]
@@ -187,22 +121,43 @@ impl TopicIndex {
             {
                 return Err(error.clone());
             }
+            if now.applied.is_none() {
+                // Damage was found after a worker was done with it.
+                drop(now);
+                self.inner.schedule();
+            }
         }
     }
 
-    /// As [`TopicIndex::follow`], on this thread. Returns the offset below which the index has
-    /// everything.
+    /// As [`TopicIndex::follow`], on this thread.
     ///
     /// # Errors
-    /// It cannot follow the log.
-    pub fn follow_now(&self) -> Result<Offset, TopicIndexError> {
-        let end = self.inner.end();
-        while self.inner.step(end)? {}
-        let applied = self.inner.progress.borrow().applied;
-        applied.ok_or(TopicIndexError::Closed)
+    /// It cannot follow the log, or had to be opened while the log is cleaned.
+    pub fn follow_now(&self) -> Result<(), TopicIndexError> {
+        self.follow_as(Opener::Anybody)
     }
 
-    /// Looks keys up, in their order. Waits for the disk.
+    fn follow_as(&self, opener: Opener) -> Result<(), TopicIndexError> {
+        let end = self.inner.end();
+        while self.inner.step(end, opener)? {}
+        Ok(())
+    }
+
+    /// Follows the log and writes what only memory has. Returns the offset below which the index on
+    /// disk has everything: until the round ends, nobody opens an index that lacks some of it.
+    ///
+    /// # Errors
+    /// It cannot follow the log, or was lost meanwhile.
+    pub(super) fn follow_to_disk(&self) -> Result<Offset, TopicIndexError> {
+        self.follow_as(Opener::Cleaner)?;
+        let index = self.inner.opened()?;
+        let applied = index.state().applied;
+        let flushed = index.flush();
+        flushed.map_err(|error| self.inner.failed(&index, error))?;
+        Ok(applied)
+    }
+
+    /// Looks keys up, in their order, and gives the index that was asked. Waits for the disk.
     ///
     /// # Errors
     /// The index fails or was not followed; a damaged one is made again by the next
@@ -211,7 +166,7 @@ impl TopicIndex {
         &self,
         keys: &[&[u8]],
         found: &mut FoundRows,
-    ) -> Result<(), TopicIndexError> {
+    ) -> Result<Arc<OpenIndex>, TopicIndexError> {
         self.read(|index| index.look_up(keys, found))
     }
 
@@ -220,20 +175,47 @@ impl TopicIndex {
         &self,
         keys: &[&[u8]],
         found: &mut FoundRows,
-    ) -> Result<(), TopicIndexError> {
+    ) -> Result<Arc<OpenIndex>, TopicIndexError> {
         self.read(|index| index.get_many(keys, found))
     }
 
     fn read(
         &self,
         ask: impl FnOnce(&dyn Index) -> Result<(), IndexError>,
-    ) -> Result<(), TopicIndexError> {
-        ask(&**self.inner.opened()?).map_err(|error| self.inner.failed(error))
+    ) -> Result<Arc<OpenIndex>, TopicIndexError> {
+        let index = self.inner.opened()?;
+        match ask(&**index) {
+            Ok(()) => Ok(index),
+            Err(error) => Err(self.inner.failed(&index, error)),
+        }
+    }
+
+    /// `index` gave something with which this is wrong: where it is damaged, it is made again by the
+    /// next [`TopicIndex::follow`].
+    pub(super) fn checked(
+        &self,
+        index: &Arc<OpenIndex>,
+        error: TopicIndexError,
+    ) -> TopicIndexError {
+        match error {
+            TopicIndexError::Index(error) => self.inner.failed(index, error),
+            TopicIndexError::Entry => {
+                self.inner.lose(index, &error.to_string());
+                error
+            }
+            other => other,
+        }
     }
 
     /// The index, which was followed.
     pub(super) fn opened(&self) -> Result<Arc<OpenIndex>, TopicIndexError> {
         self.inner.opened()
+    }
+
+    /// What a worker says of an index when it is done with a step.
+    #[cfg(test)]
+    pub(super) fn say_applied(&self, index: &Arc<OpenIndex>, applied: Offset) -> bool {
+        self.inner.applied(index, applied)
     }
 
     /// Removes entries for which `is_gone` says so. Waits for the disk.
@@ -254,22 +236,19 @@ impl TopicIndex {
             }
             batch.commit(index.state())
         });
-        removed.map_err(|error| self.inner.failed(error))
+        removed.map_err(|error| self.inner.failed(&index, error))
     }
 
     /// Writes what only memory has, so that the next start follows less. Waits for the disk.
     ///
     /// # Errors
-    /// The disk refuses; nothing is lost by it.
+    /// The index is not open, or the disk refuses; nothing is lost by it.
     pub fn flush(&self) -> Result<(), TopicIndexError> {
-        match self.inner.opened() {
-            Ok(index) => Ok(index.flush()?),
-            Err(_) => Ok(()),
-        }
+        Ok(self.inner.opened()?.flush()?)
     }
 
-    /// Writes what only memory has, as [`TopicIndex::flush`] does, and closes the index for
-    /// good. Waits for the disk.
+    /// Writes what only memory has, if the index is open, and closes it for good. Waits for the
+    /// disk.
     ///
     /// # Errors
     /// The disk refuses; nothing is lost by it.
@@ -312,11 +291,6 @@ impl Inner {
     /// Has readers let go of the index, for good.
     fn retire(&self) -> Option<Arc<OpenIndex>> {
         self.closed.store(true, Ordering::Release);
-        self.let_go()
-    }
-
-    /// Has readers let go of the index.
-    fn let_go(&self) -> Option<Arc<OpenIndex>> {
         let index = self.open.write().take()?;
         index.retire();
         Some(index)
@@ -332,7 +306,7 @@ impl Inner {
 
     fn work(self: Arc<Self>) {
         loop {
-            match self.step(self.end()) {
+            match self.step(self.end(), Opener::Anybody) {
                 Ok(true) => {
                     if self.shared.workers.is_contended() {
                         let inner = Arc::clone(&self);
@@ -350,6 +324,8 @@ impl Inner {
                         return;
                     }
                 }
+                // Nothing is held here that the round may want.
+                Err(TopicIndexError::BeingCleaned) => self.log.log().end_round(),
                 Err(error) => {
                     let tablet = self.log.log().id();
                     if !self.closed.load(Ordering::Acquire) {
@@ -367,29 +343,35 @@ impl Inner {
     }
 
     /// Brings the index a little nearer to `end`; false when it is there.
-    fn step(&self, end: Offset) -> Result<bool, TopicIndexError> {
+    fn step(&self, end: Offset, opener: Opener) -> Result<bool, TopicIndexError> {
         let _turn = self.writing.lock();
-        let index = self.open_index()?;
+        let index = self.open_index(opener)?;
         let applied = index.state().applied;
-        if applied >= end {
-            self.applied(applied);
-            return Ok(false);
-        }
-        let applied = self.apply_some(&**index, applied, end)?;
-        self.applied(applied);
-        Ok(applied < end)
+        let applied = match applied < end {
+            true => self.apply_some(&index, applied, end)?,
+            false => applied,
+        };
+        // One that was lost meanwhile has to be made again.
+        let is_there = self.applied(&index, applied);
+        Ok(!is_there || applied < end)
     }
 
-    fn applied(&self, applied: Offset) {
+    /// `index` has everything below `applied`. False when it is not the one that is open any more.
+    fn applied(&self, index: &Arc<OpenIndex>, applied: Offset) -> bool {
+        let open = self.open.read();
+        if !is(&open, index) {
+            return false;
+        }
         self.progress.send_if_modified(|progress| {
             let moved = progress.applied != Some(applied);
             progress.applied = Some(applied);
             moved
         });
+        true
     }
 
     /// The index, in the hands of the one who writes to it.
-    fn open_index(&self) -> Result<Arc<OpenIndex>, TopicIndexError> {
+    fn open_index(&self, opener: Opener) -> Result<Arc<OpenIndex>, TopicIndexError> {
         if let Some(index) = &*self.open.read() {
             return Ok(Arc::clone(index));
         }
@@ -397,6 +379,11 @@ impl Inner {
             return Err(TopicIndexError::Closed);
         }
         let log = self.log.log();
+        // A round may have heard that this index is further than it will be when it is opened. Rounds
+        // that begin later ask again.
+        if opener == Opener::Anybody && !log.no_round() {
+            return Err(TopicIndexError::BeingCleaned);
+        }
         let spec = self.spec.index(log.id());
         let indexes = &self.shared.indexes;
         if self.damaged.load(Ordering::Acquire) {
@@ -434,7 +421,7 @@ impl Inner {
     /// that the highest one of a key stays.
     fn apply_some(
         &self,
-        index: &dyn Index,
+        index: &Arc<OpenIndex>,
         applied: Offset,
         end: Offset,
     ) -> Result<Offset, TopicIndexError> {
@@ -467,7 +454,7 @@ impl Inner {
                         let state = self.state_at(keyed.offset.next());
                         std::mem::replace(&mut batch, index.start())
                             .commit(state)
-                            .map_err(|error| self.failed(error))?;
+                            .map_err(|error| self.failed(index, error))?;
                     }
                     Ok(())
                 };
@@ -479,21 +466,44 @@ impl Inner {
         })?;
         batch
             .commit(self.state_at(reached))
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.failed(index, error))?;
         metrics::counter!("vltava_topic_index_records_total").increment(records);
         Ok(reached)
     }
 
     /// A damaged index is closed, and made again by who follows the log next.
-    fn failed(&self, error: IndexError) -> TopicIndexError {
+    fn failed(&self, index: &Arc<OpenIndex>, error: IndexError) -> TopicIndexError {
         if let IndexError::Corrupt(reason) = &error {
-            let tablet = self.log.log().id();
-            tracing::warn!(%tablet, reason, "the index of a topic is damaged");
-            self.damaged.store(true, Ordering::Release);
-            self.progress
-                .send_modify(|progress| progress.applied = None);
-            self.let_go();
+            self.lose(index, reason);
         }
         TopicIndexError::Index(error)
     }
+
+    fn lose(&self, index: &Arc<OpenIndex>, reason: &str) {
+        // Held until all of it is said: who is in the middle of a step looks whether this is open.
+        let mut open = self.open.write();
+        if !is(&open, index) {
+            // The one that took its place is another.
+            return;
+        }
+        let tablet = self.log.log().id();
+        tracing::warn!(%tablet, reason, "the index of a topic is damaged");
+        self.damaged.store(true, Ordering::Release);
+        self.progress
+            .send_modify(|progress| progress.applied = None);
+        *open = None;
+        index.retire();
+    }
+}
+
+/// Who opens the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opener {
+    /// The round over its log, which waits for it and then asks how far it is.
+    Cleaner,
+    Anybody,
+}
+
+fn is(open: &Option<Arc<OpenIndex>>, index: &Arc<OpenIndex>) -> bool {
+    open.as_ref().is_some_and(|open| Arc::ptr_eq(open, index))
 }

@@ -27,13 +27,24 @@ pub struct TopicRows {
 impl Scanned for TopicRows {
     fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
         Ok(Box::new(TopicView {
-            view: self.index.view()?,
+            view: self.index.view().map_err(|error| self.checked(error))?,
             rows: self,
         }))
     }
 
     fn retirement(&self) -> Option<watch::Receiver<bool>> {
         Some(self.index.retirement())
+    }
+}
+
+impl TopicRows {
+    /// Has this bucket's index made again where it is damaged.
+    fn checked(&self, error: impl Into<TopicIndexError>) -> IndexError {
+        let error = error.into();
+        as_index_error(match self.table.index_of(self.bucket) {
+            Some(index) => index.checked(&self.index, error),
+            None => error,
+        })
     }
 }
 
@@ -79,17 +90,17 @@ impl TopicView<'_> {
         let mut some = Candidates::default();
         let mut damage = None;
         let index = &self.rows.index;
-        self.view.scan(after, &mut |key, entry| {
+        let scanned = self.view.scan(after, &mut |key, entry| {
             // Many entries may have no row.
             if index.is_retired() {
-                damage = Some(as_index_error(TopicIndexError::Closed));
+                damage = Some(TopicIndexError::Closed);
                 return ControlFlow::Break(());
             }
             match live(Some(entry), log_start) {
                 Ok(Some(found)) if found.value.is_some() => {}
                 Ok(_) => return ControlFlow::Continue(()),
                 Err(error) => {
-                    damage = Some(as_index_error(error));
+                    damage = Some(error);
                     return ControlFlow::Break(());
                 }
             }
@@ -99,8 +110,12 @@ impl TopicView<'_> {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
-        })?;
-        damage.map_or(Ok(some), Err)
+        });
+        scanned.map_err(|error| self.rows.checked(error))?;
+        match damage {
+            Some(error) => Err(self.rows.checked(error)),
+            None => Ok(some),
+        }
     }
 }
 

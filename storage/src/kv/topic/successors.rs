@@ -36,8 +36,7 @@ impl TopicSuccessors {
         if let Some(end) = *flushed_end {
             return Ok(end);
         }
-        let end = self.own.follow_now()?;
-        self.own.flush()?;
+        let end = self.own.follow_to_disk()?;
         *flushed_end = Some(end);
         Ok(end)
     }

@@ -147,12 +147,14 @@ impl TopicTable {
                 continue;
             }
             let log_start = log_start(index);
-            index.look_up(&asked, &mut found)?;
+            let answered = index.look_up(&asked, &mut found)?;
             if found.is_over() {
                 return Err(TopicIndexError::AnswerTooLarge { max: bytes_max });
             }
             for (place, entry) in places.into_iter().zip(found.iter()) {
-                let Some(entry) = live(entry, log_start)? else {
+                let entry =
+                    live(entry, log_start).map_err(|error| index.checked(&answered, error))?;
+                let Some(entry) = entry else {
                     continue;
                 };
                 // Of equal ones the lower bucket, which came first, stays.
@@ -202,9 +204,11 @@ impl TopicTable {
                 continue;
             }
             let log_start = log_start(index);
-            index.look_up(&asked, &mut found)?;
+            let answered = index.look_up(&asked, &mut found)?;
             for (place, theirs) in places.into_iter().zip(found.iter()) {
-                let Some(theirs) = live(theirs, log_start)? else {
+                let theirs =
+                    live(theirs, log_start).map_err(|error| index.checked(&answered, error))?;
+                let Some(theirs) = theirs else {
                     continue;
                 };
                 let ours = some.entry(place)?;

@@ -1,6 +1,7 @@
 //! Topics on a simulated disk, their indexes on the real one.
 
 mod cleaning;
+mod damage;
 mod follow;
 mod model;
 mod probe;

@@ -62,6 +62,12 @@ impl UnreadableBatch {
 
 /// Reads and rewrites the batches of one log. Keeps working memory from batch to batch.
 pub trait RecordFormat: Send {
+    /// True when records build on those before them, so that what a round leaves makes sense only
+    /// as a whole: its segments are put in place together, or none is.
+    fn goes_as_a_whole(&self) -> bool {
+        false
+    }
+
     /// Appends to `arena` what [`RecordFormat::rewrite`] will need besides the batch, and the keys,
     /// and to `records` the records that are judged. Control batches are not given here.
     fn read(

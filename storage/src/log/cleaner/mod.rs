@@ -7,7 +7,8 @@
 //!
 //! *Invariant*: offsets never change; a batch that loses records keeps its offsets, and what lost
 //! all of them leaves a gap. *Invariant*: a record goes only when a record of the same key with a
-//! higher offset is durable and decided. *Invariant*: memory does not grow with the number of keys.
+//! higher offset is durable, decided and in the reach of the round. *Invariant*: memory does not
+//! grow with the number of keys.
 //!
 //! [`Log::clean`]: super::Log::clean
 
@@ -25,6 +26,7 @@ mod successors;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod together;
 mod window;
 
 pub use backlog::{Backlog, CompactionConfig};
@@ -35,3 +37,4 @@ pub use round::{CleanError, Cleaned, Round};
 pub use rows::RowBatches;
 pub(super) use state::CleanState;
 pub use successors::{Successors, SuccessorsError};
+pub(super) use together::finish as finish_swaps;

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::together::waiting;
 use crate::env::{DiskFile, OpenMode};
 use crate::log::error::LogError;
 use crate::log::frame::FrameHeader;
@@ -27,7 +28,7 @@ pub(super) struct Output {
 impl Output {
     /// Begins the file for the segment that `header` describes.
     pub(super) fn create(place: &SegmentPlace, header: SegmentHeader) -> Result<Output, LogError> {
-        let path = place.path(header.base, "cleaned.tmp");
+        let path = waiting(place, header.base);
         let file = place
             .disk
             .open(&path, OpenMode::CreateOrTruncate)

@@ -10,6 +10,7 @@ use super::frames::{copy_before, next_frame, scanner};
 use super::output::Output;
 use super::round::{CleanError, Cleaned, Group, Round};
 use super::successors::{Successors, SuccessorsError};
+use super::swap::Replacement;
 use super::window::{Held, Window};
 use crate::log::error::LogError;
 use crate::log::frame::FrameHeader;
@@ -61,28 +62,35 @@ pub(super) struct Cleaning<'l, 'r> {
     log: &'l Log,
     round: Round<'r>,
     /// Records at or above it are not judged.
-    known_end: Offset,
+    end: Offset,
+    /// A record goes when the newest of its key is below: durable and decided. In a log that goes
+    /// as a whole that is the end of the round: what stays there is rewritten to fit what goes, and
+    /// of a key that has a record behind it, all stay for now.
+    successors_end: Offset,
+    /// What is put in place at the end of the round, together.
+    held_back: Vec<Replacement>,
     last_frame_end: Offset,
     newest_of_producers: HashMap<ProducerKey, Offset>,
     now_ms: i64,
-    pub(super) done: Cleaned,
+    done: Cleaned,
     window: Window,
     forgotten: Forgotten,
     fates: Vec<Fate>,
 }
 
 impl<'l, 'r> Cleaning<'l, 'r> {
-    /// Nothing is cleaned yet. The last frame of the range ends before `last_frame_end`.
-    pub(super) fn new(
-        log: &'l Log,
-        round: Round<'r>,
-        known_end: Offset,
-        last_frame_end: Offset,
-    ) -> Self {
+    /// Nothing is cleaned yet. What lies below `end` is durable and known to who is asked. The last
+    /// frame of the range ends before `last_frame_end`.
+    pub(super) fn new(log: &'l Log, round: Round<'r>, end: Offset, last_frame_end: Offset) -> Self {
         let producers = log.producers().into_iter();
         Cleaning {
             log,
-            known_end,
+            end,
+            successors_end: match round.format.goes_as_a_whole() {
+                true => end,
+                false => log.clean_limit(),
+            },
+            held_back: Vec::new(),
             last_frame_end,
             newest_of_producers: producers
                 .map(|(key, entry)| (key, entry.last().base_offset))
@@ -99,8 +107,38 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         }
     }
 
+    /// Cleans the groups, one after the other.
+    pub(super) fn run(&mut self, groups: &[Group]) -> Result<Cleaned, CleanError> {
+        let done = self.run_groups(groups);
+        for left in self.held_back.drain(..) {
+            left.output.discard();
+        }
+        self.done.complete = done?;
+        Ok(self.done)
+    }
+
+    fn run_groups(&mut self, groups: &[Group]) -> Result<bool, CleanError> {
+        let as_a_whole = self.round.format.goes_as_a_whole();
+        let mut complete = true;
+        for group in groups {
+            if !self.group(group, as_a_whole)? {
+                complete = false;
+                break;
+            }
+        }
+        if !as_a_whole {
+            return Ok(complete);
+        }
+        if !complete || !self.log.swap(std::mem::take(&mut self.held_back))? {
+            self.done = Cleaned::default();
+            return Ok(false);
+        }
+        self.forgotten.tell(self.round.successors)?;
+        Ok(true)
+    }
+
     /// Cleans a group. False when the round shall end.
-    pub(super) fn group(&mut self, group: &Group) -> Result<bool, CleanError> {
+    fn group(&mut self, group: &Group, as_a_whole: bool) -> Result<bool, CleanError> {
         let before = self.done;
         let mut output = None;
         let walked = self.walk_group(group, &mut output);
@@ -129,12 +167,18 @@ impl<'l, 'r> Cleaning<'l, 'r> {
             return Err(error.into());
         }
         let length = output.length();
-        if !self.log.swap(&group.segments, output)? {
+        self.done.bytes_left += length;
+        self.done.bytes_written += length;
+        let old = group.segments.clone();
+        let replacement = Replacement { old, output };
+        if as_a_whole {
+            self.held_back.push(replacement);
+            return Ok(going_on);
+        }
+        if !self.log.swap(vec![replacement])? {
             self.done = before;
             return Ok(false);
         }
-        self.done.bytes_left += length;
-        self.done.bytes_written += length;
         self.forgotten.tell(self.round.successors)?;
         Ok(going_on)
     }
@@ -179,20 +223,18 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         header: SegmentHeader,
         output: &mut Option<Output>,
     ) -> Result<bool, CleanError> {
-        if self.log.offline_cause().is_some() {
+        if self.log.offline_cause().is_some() || self.log.round_shall_end() {
             return Ok(false);
         }
         let mut window = std::mem::take(&mut self.window);
         window.ask(self.round.successors)?;
-        // After the question: whatever the answers name is below it, or stays for now.
-        let limit = self.log.clean_limit();
         let log_start = self.log.watermarks().log_start;
         let failed = LogError::io;
         let written_before = output.as_ref().map_or(0, Output::length);
         let mut read = 0;
         for frame in window.frames() {
             read += frame.header.frame_length() as u64;
-            let what = self.judge_frame(&window, frame, limit, log_start)?;
+            let what = self.judge_frame(&window, frame, log_start)?;
             if output.is_none() {
                 if matches!(what, Outcome::Same) {
                     continue;
@@ -248,7 +290,6 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         &mut self,
         window: &Window,
         frame: &Held,
-        limit: Offset,
         log_start: Offset,
     ) -> Result<Outcome, SuccessorsError> {
         let header = &frame.header;
@@ -264,7 +305,7 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         self.fates.clear();
         let mut tombstones_stay = false;
         for (record, newest) in records.iter().zip(newest) {
-            let fate = self.judge(window, record, *newest, limit, log_start, expired)?;
+            let fate = self.judge(window, record, *newest, log_start, expired)?;
             tombstones_stay |= record.tombstone && fate.stays();
             self.fates.push(fate);
         }
@@ -293,21 +334,22 @@ impl<'l, 'r> Cleaning<'l, 'r> {
         window: &Window,
         record: &KeyedRecord,
         newest: Option<Offset>,
-        limit: Offset,
         log_start: Offset,
         expired: bool,
     ) -> Result<Fate, SuccessorsError> {
         if record.offset < log_start {
             return Ok(Fate::Gone);
         }
-        if record.offset >= self.known_end {
+        if record.offset >= self.end {
             return Ok(Fate::Undecided);
         }
         let Some(key) = window.key(record) else {
             return Ok(Fate::Gone);
         };
         match newest {
-            Some(newest) if newest > record.offset && newest < limit => Ok(Fate::Gone),
+            Some(newest) if newest > record.offset && newest < self.successors_end => {
+                Ok(Fate::Gone)
+            }
             Some(newest) if newest > record.offset => Ok(Fate::Undecided),
             _ if record.tombstone && expired && self.may_go(record.offset)? => {
                 if self.round.successors.remembers_tombstones() {

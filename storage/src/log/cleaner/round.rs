@@ -1,6 +1,7 @@
 //! One round over one log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use protocol::ids::Offset;
 
@@ -51,7 +52,8 @@ pub struct Cleaned {
     pub tombstones_removed: u64,
 }
 
-/// Why a round ended early. What it put in place before stays.
+/// Why a round ended early. What it put in place before stays; of a log that goes as a whole
+/// ([`RecordFormat::goes_as_a_whole`]) that is nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CleanError {
     /// A batch cannot be read: the log is not cleaned until somebody looks at it.
@@ -110,6 +112,12 @@ impl Log {
         if let Some(cause) = self.offline_cause() {
             return Err(cause.into());
         }
+        if self.round_shall_end() {
+            return Ok(Cleaned {
+                end: self.clean_state.lock().first_dirty(&self.place)?,
+                ..Cleaned::default()
+            });
+        }
         let segments = self.segments();
         // Recovery begins at the checkpoint, so it has to lie behind what is replaced.
         self.checkpoint()?;
@@ -123,15 +131,10 @@ impl Log {
             .map(|pair| Arc::clone(&pair[0]))
             .collect();
         let end = segments[chosen.len()].base().min(known_end);
-        let mut cleaning = Cleaning::new(self, round, known_end, last_frame_end(&chosen)?);
+        let mut cleaning = Cleaning::new(self, round, end, last_frame_end(&chosen)?);
         let ends = segments[1..].iter().map(|next| next.base());
-        for group in groups(&chosen, ends, self.config().segment_bytes_max) {
-            if !cleaning.group(&group)? {
-                cleaning.done.complete = false;
-                break;
-            }
-        }
-        let mut done = cleaning.done;
+        let groups = groups(&chosen, ends, self.config().segment_bytes_max);
+        let mut done = cleaning.run(&groups)?;
         let mut state = self.clean_state.lock();
         done.end = state.first_dirty(&self.place)?;
         if done.complete && !chosen.is_empty() {
@@ -139,6 +142,26 @@ impl Log {
             done.end = end;
         }
         Ok(done)
+    }
+
+    /// Has the round that is under way end, and waits until it has. For who is about to read what
+    /// the round was told nobody would read any more, as an index that was lost: what it has read
+    /// already does not go together with what a swap leaves. A round that begins later asks anew.
+    ///
+    /// Whoever answers a round's questions must not wait here; see [`Log::no_round`].
+    pub fn end_round(&self) {
+        self.waiting_for_round.fetch_add(1, Ordering::SeqCst);
+        drop(self.cleaning.lock());
+        self.waiting_for_round.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether no round is under way. Does not wait.
+    pub fn no_round(&self) -> bool {
+        self.cleaning.try_lock().is_some()
+    }
+
+    pub(crate) fn round_shall_end(&self) -> bool {
+        self.waiting_for_round.load(Ordering::SeqCst) > 0
     }
 }
 

@@ -16,7 +16,10 @@ pub trait Successors: Send + Sync {
     /// not after a crash, and not by whoever starts from a snapshot. The cleaner judges nothing at
     /// or above it. An index in memory that is rebuilt from the whole log may name its applied
     /// offset; one that was flushed up to somewhere names that, because a tombstone that it had
-    /// applied and not flushed would be gone from the log when it comes back.
+    /// applied and not flushed would be gone from the log when it comes back. Who loses what this
+    /// was said of ends the round before reading the log again ([`Log::end_round`]).
+    ///
+    /// [`Log::end_round`]: crate::log::Log::end_round
     fn known_end(&self) -> Result<Offset, SuccessorsError>;
 
     /// Clears `found` and pushes for each key the offset of its newest record, a tombstone

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use protocol::ids::{Offset, TabletId};
 
 use crate::log::checkpoint;
+use crate::log::cleaner::finish_swaps;
 use crate::log::error::LogError;
 use crate::log::log::LogContext;
 use crate::log::segment::{self, SegmentHeader, SegmentPlace};
@@ -71,6 +72,7 @@ pub(super) fn find_segments(
     tablet: TabletId,
 ) -> Result<Vec<Found>, LogError> {
     let directory = &place.directory;
+    finish_swaps(place)?;
     let mut found = Vec::new();
     for entry in place
         .disk

@@ -9,7 +9,7 @@ use protocol::kafka::validate::Scratch;
 use protocol::raw::{RawBatchBuilder, RawColumns};
 
 use super::*;
-use crate::kv::topic::TopicFormat;
+use crate::kv::topic::{TopicFormat, TopicIndexError};
 use crate::log::ReadRange;
 use crate::log::cleaner::{Cleaned, Round};
 
@@ -158,6 +158,43 @@ async fn an_index_that_is_behind_misses_no_tombstone() {
     assert_eq!(world.clean(0, 1000).tombstones_removed, 1);
     world.reopen_index(0, 1);
     assert_eq!(world.value(Owner::Probe, "a").await, None);
+}
+
+#[tokio::test]
+async fn an_index_that_is_lost_during_a_round_is_made_again_when_the_round_is_over() {
+    let world = World::new(1);
+    world.put(0, "a", Some("v")).await;
+    world.put(0, "a", None).await;
+    world.put(0, "b", Some("v")).await;
+    world.clean(0, 1000);
+    world.simulation.clock.advance(Duration::from_millis(5000));
+    let own = &world.buckets[0];
+    let log = own.log().log();
+    let mut losses = 0;
+    let done = log.clean(Round {
+        end: log.watermarks().high_watermark,
+        delete_retention_ms: 1000,
+        successors: &world.successors(Owner::Probe, 0),
+        format: &mut TopicFormat::default(),
+        pace: &mut |_| {
+            // It has been asked whether it has the tombstone.
+            if let Ok(index) = own.opened() {
+                let _ = own.checked(&index, TopicIndexError::Entry);
+                losses += 1;
+            }
+            // What it read now would not go together with what the round is about to leave.
+            assert!(matches!(
+                own.follow_now(),
+                Err(TopicIndexError::BeingCleaned)
+            ));
+            assert!(matches!(own.flush(), Err(TopicIndexError::Closed)));
+            true
+        },
+    });
+    assert_eq!(losses, 1);
+    drop(done);
+    assert_eq!(world.value(Owner::Probe, "a").await, None);
+    assert_eq!(world.value(Owner::Probe, "b").await.as_deref(), Some("v"));
 }
 
 #[tokio::test]

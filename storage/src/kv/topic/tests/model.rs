@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kv::topic::TopicIndexError;
 
 const BUCKETS: usize = 3;
 
@@ -81,7 +82,10 @@ async fn run(steps: &[Step]) {
                 model.now += 1;
             }
             Step::Follow(bucket) => world.buckets[*bucket].follow().await.unwrap(),
-            Step::Flush(bucket) => world.buckets[*bucket].flush().unwrap(),
+            Step::Flush(bucket) => match world.buckets[*bucket].flush() {
+                Ok(()) | Err(TopicIndexError::Closed) => {}
+                Err(error) => panic!("{error}"),
+            },
             Step::Reopen(bucket) => world.reopen_index(*bucket, 1),
             Step::Delete(bucket, count) => {
                 let log = world.buckets[*bucket].log().clone();
