@@ -149,7 +149,8 @@ impl BucketWriter {
         let upserts = plan.upsert_looks_up(changelog.image());
         let deletes = plan.delete_looks_up();
         let mut answers = Vec::with_capacity(batch.len());
-        let mut keys = Vec::with_capacity(batch.len());
+        let mut keys = Vec::new();
+        let mut places = HashMap::with_hasher(RandomState::default());
         for record in batch.records() {
             let needed = if record.row.is_some() {
                 upserts
@@ -157,20 +158,19 @@ impl BucketWriter {
                 deletes
             };
             let ask = needed && self.buffer.get(record.key).is_none();
-            answers.push(ask.then_some(keys.len()));
-            if ask {
-                keys.push(record.key);
-            }
+            // A key that many records of the batch name is looked up once.
+            let place = ask.then(|| {
+                *places.entry(record.key).or_insert_with(|| {
+                    keys.push(record.key);
+                    keys.len() - 1
+                })
+            });
+            answers.push(place);
         }
         // What is changed is logged, so that more would be refused later.
         let max = changelog.bytes_max();
         self.found.restart(max);
         if !keys.is_empty() {
-            index.get_many(&keys, &mut self.found)?;
-        }
-        if self.found.is_over() {
-            // A large row that many records of the batch name counts once.
-            let keys = distinct(&keys, &mut answers);
             index.get_many(&keys, &mut self.found)?;
         }
         match self.found.is_over() {
@@ -267,20 +267,6 @@ impl BucketWriter {
         self.buffer.remove_below(end);
         Ok(())
     }
-}
-
-/// Each key once; `answers` are told where theirs is then.
-fn distinct<'k>(keys: &[&'k [u8]], answers: &mut [Option<usize>]) -> Vec<&'k [u8]> {
-    let mut places = HashMap::with_hasher(RandomState::default());
-    let mut once = Vec::new();
-    for at in answers.iter_mut().flatten() {
-        let key = keys[*at];
-        *at = *places.entry(key).or_insert_with(|| {
-            once.push(key);
-            once.len() - 1
-        });
-    }
-    once
 }
 
 #[cfg(test)]
@@ -415,7 +401,7 @@ mod tests {
         let first = bucket.put(&[(1, Some(1)), (2, Some(2)), (1, Some(3))]);
         let first = first.unwrap();
         assert_eq!(first.log_batch.record_count, 4);
-        assert_eq!(bucket.looked_up(), 3);
+        assert_eq!(bucket.looked_up(), 2);
         let second = bucket
             .put(&[(1, None), (3, Some(3)), (1, Some(4))])
             .unwrap();
