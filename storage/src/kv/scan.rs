@@ -20,7 +20,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::index::{Index, IndexError, IndexView};
-use super::open_index::OpenIndex;
 
 /// A value's length stands before it in a batch.
 const VALUE_OVERHEAD: usize = 4;
@@ -68,16 +67,6 @@ pub trait Scanned: Send + Sync {
 
     /// A scan of them failed so: whoever can have a damaged index made again does.
     fn failed(&self, _error: &IndexError) {}
-}
-
-impl Scanned for OpenIndex {
-    fn rows(&self) -> Result<Box<dyn IndexView + '_>, IndexError> {
-        self.view()
-    }
-
-    fn retirement(&self) -> Option<watch::Receiver<bool>> {
-        Some(OpenIndex::retirement(self))
-    }
 }
 
 impl<I: Index + ?Sized> Scanned for I {

@@ -122,12 +122,12 @@ impl BucketWriter {
         let looked_up = self.look_up(batch, plan, changelog, index)?;
         let id = self.buffer.begin(batch.bytes().len())?;
         let mut log = changelog.start();
-        let merged = self
-            .merge(batch, plan, changelog, tag, &looked_up, &mut log)
-            .and_then(|()| {
-                log.finish(source, &mut self.compressor)
-                    .map_err(PutError::Changelog)
-            });
+        let merged = self.merge(batch, plan, changelog, tag, &looked_up, &mut log);
+        self.found.restart(0);
+        let merged = merged.and_then(|()| {
+            log.finish(source, &mut self.compressor)
+                .map_err(PutError::Changelog)
+        });
         match merged {
             Ok(log_batch) => Ok(MergedBatch { id, log_batch }),
             Err(error) => {
@@ -167,7 +167,7 @@ impl BucketWriter {
             });
             answers.push(place);
         }
-        // What is changed is logged, so that more would be refused later.
+        // Most of what is changed is logged, so that more would be refused later.
         let max = changelog.bytes_max();
         self.found.restart(max);
         if !keys.is_empty() {

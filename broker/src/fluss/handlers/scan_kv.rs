@@ -168,7 +168,7 @@ async fn open(
 }
 
 async fn next(context: &Context, id: &[u8], turn: Turn, bytes: usize) -> Result<Answered, Failure> {
-    // The table may be gone; its files are kept from their end by this scan.
+    // The table may be gone.
     resolve::bucket(context.broker(), turn.tablet).await?;
     let (piece, grant) = piece(context, &turn, bytes).await?;
     match piece.more {

@@ -43,6 +43,8 @@ impl FoundRows {
     pub fn restart(&mut self, bytes_max: usize) {
         self.clear();
         self.bytes.shrink_to(KEPT_BYTES);
+        self.rows
+            .shrink_to(KEPT_BYTES / size_of::<Option<Range<usize>>>());
         self.bytes_max = bytes_max;
     }
 

@@ -88,7 +88,8 @@ impl Default for KvLimits {
 pub struct KvResources {
     indexes: OpenIndexes,
     lanes: Workers,
-    /// Open indexes for readers: a long replay holds up neither puts nor the disk of others.
+    /// Open indexes for readers: a long replay holds up neither the disk of others nor, but for those
+    /// of its own bucket, puts.
     openers: Workers,
     limits: KvLimits,
     backups: OnceLock<Arc<dyn IndexBackups>>,
@@ -143,6 +144,8 @@ struct Inner {
     /// The index of `core`, for readers.
     index: RwLock<Option<Arc<OpenIndex>>>,
     openings: Openings,
+    /// A lane is told to give the index up, or will be.
+    losing: AtomicBool,
     /// The applied offset that the index has on disk for sure.
     flushed: AtomicI64,
     /// The index is a backup that was restored.
@@ -193,6 +196,7 @@ impl KvTablet {
                 core: Mutex::default(),
                 index: RwLock::default(),
                 openings: Openings::default(),
+                losing: AtomicBool::new(false),
                 flushed: AtomicI64::new(-1),
                 restored: AtomicBool::new(false),
             }),

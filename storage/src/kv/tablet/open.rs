@@ -30,11 +30,11 @@ impl Inner {
         self: &Arc<Self>,
         slot: &'s mut Slot,
     ) -> Result<&'s mut Core, KvError> {
-        let now = self.log.log().context().env.clock.monotonic();
+        let clock = &self.log.log().context().env.clock;
         match slot {
             Slot::Open(_) => {}
             Slot::Closed => return Err(KvError::Closed),
-            Slot::Failed(last) if now < last.at + RETRY_AFTER => {
+            Slot::Failed(last) if clock.monotonic() < last.at + RETRY_AFTER => {
                 return Err(OpenIndexError::Recently(last.reason.clone()).into());
             }
             Slot::NotOpen | Slot::Failed(_) | Slot::Damaged => {
@@ -53,7 +53,8 @@ impl Inner {
                         *slot = match corrupt {
                             true => Slot::Damaged,
                             false => Slot::Failed(FailedOpening {
-                                at: now,
+                                // The attempt may have waited for readers, longer than the pause.
+                                at: clock.monotonic(),
                                 reason: error.to_string(),
                                 damaged,
                             }),

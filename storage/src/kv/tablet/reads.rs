@@ -1,7 +1,8 @@
 //! Reading rows. Everything here sees what the index has: acknowledged rows, and no others.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -25,7 +26,7 @@ impl KvTablet {
         let mut found = FoundRows::of_at_most(bytes_max);
         let slices: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         let cached = index.look_up_cached(&slices, &mut found);
-        let cached = self.checked(cached)?;
+        let cached = self.checked(&Arc::downgrade(&index), cached)?;
         let name = match cached {
             true => "vltava_kv_lookups_from_memory_total",
             false => "vltava_kv_lookups_from_disk_total",
@@ -56,7 +57,7 @@ impl KvTablet {
         let skip = self.table().layout.prefix_len();
         let index = self.index().await?;
         let cached = rows_of_prefixes(&**index, &prefixes, bytes_max, false);
-        let rows = match self.checked(cached)? {
+        let rows = match self.checked(&Arc::downgrade(&index), cached)? {
             Some(rows) => rows,
             None => {
                 let read =
@@ -134,26 +135,21 @@ impl KvTablet {
         index: Arc<OpenIndex>,
         read: impl FnOnce(&dyn Index) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, KvError> {
+        let asked = Arc::downgrade(&index);
         match tokio::task::spawn_blocking(move || read(&**index)).await {
-            Ok(result) => self.checked(result),
+            Ok(result) => self.checked(&asked, result),
             Err(_) => Err(KvError::Closed),
         }
     }
 
-    /// Has a damaged index rebuilt.
-    fn checked<T>(&self, result: Result<T, IndexError>) -> Result<T, KvError> {
+    /// Has the index that was asked rebuilt where it is damaged.
+    fn checked<T>(
+        &self,
+        index: &Weak<OpenIndex>,
+        result: Result<T, IndexError>,
+    ) -> Result<T, KvError> {
         result.map_err(|error| {
-            if matches!(error, IndexError::Corrupt(_)) {
-                let inner = Arc::clone(&self.inner);
-                let seen = error.clone();
-                // The lane may hold the lock for long.
-                self.inner.resources.lanes.run(move || {
-                    let mut slot = inner.core.lock();
-                    if matches!(*slot, Slot::Open(_)) {
-                        inner.lose_index(&mut slot, &seen);
-                    }
-                });
-            }
+            self.inner.found_damaged(index, &error);
             KvError::Index(error)
         })
     }
@@ -194,6 +190,31 @@ fn rows_of_prefixes(
 }
 
 impl Inner {
+    /// `index` failed so: one that is damaged is rebuilt, when it still is the one that is open. Does
+    /// not wait, and does not hold the index: the next one is opened when nobody has it any more.
+    pub(super) fn found_damaged(self: &Arc<Self>, index: &Weak<OpenIndex>, error: &IndexError) {
+        let is_open = |inner: &Inner| {
+            let open = inner.index.read();
+            open.as_ref()
+                .is_some_and(|open| Arc::as_ptr(open) == index.as_ptr())
+        };
+        if !matches!(error, IndexError::Corrupt(_))
+            || !is_open(self)
+            || self.losing.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let (inner, index, error) = (Arc::clone(self), Weak::clone(index), error.clone());
+        // The lane may hold the lock for long.
+        self.resources.lanes.run(move || {
+            let mut slot = inner.core.lock();
+            if matches!(&*slot, Slot::Open(core) if Arc::as_ptr(&core.index) == index.as_ptr()) {
+                inner.lose_index(&mut slot, &error);
+            }
+            inner.losing.store(false, Ordering::Release);
+        });
+    }
+
     pub(super) fn open_for_reading(self: &Arc<Self>) -> Result<Arc<OpenIndex>, KvError> {
         let mut slot = self.core.lock();
         self.opened(&mut slot).map(|core| Arc::clone(&core.index))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Inner, KvError, KvTablet, Slot};
+use super::{Inner, KvError, KvTablet};
 use crate::kv::index::{IndexError, IndexView};
 use crate::kv::open_index::OpenIndex;
 use crate::kv::scan::Scanned;
@@ -38,18 +38,7 @@ impl Scanned for KvRows {
     }
 
     fn failed(&self, error: &IndexError) {
-        if !matches!(error, IndexError::Corrupt(_)) {
-            return;
-        }
-        let (inner, index) = (Arc::clone(&self.inner), Arc::clone(&self.index));
-        let error = error.clone();
-        // The lane may hold the lock for long.
-        self.inner.resources.lanes.run(move || {
-            let mut slot = inner.core.lock();
-            if matches!(&*slot, Slot::Open(core) if Arc::ptr_eq(&core.index, &index)) {
-                drop(index);
-                inner.lose_index(&mut slot, &error);
-            }
-        });
+        self.inner
+            .found_damaged(&Arc::downgrade(&self.index), error);
     }
 }

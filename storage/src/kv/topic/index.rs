@@ -318,7 +318,8 @@ impl Inner {
                     self.scheduled.store(false, Ordering::Release);
                     // Who came after the step's look at the log found it scheduled.
                     let applied = self.progress.borrow().applied;
-                    if applied.is_none_or(|applied| applied >= self.end())
+                    // Nothing is applied where the index was lost since: who waits found it scheduled.
+                    if applied.is_some_and(|applied| applied >= self.end())
                         || self.scheduled.swap(true, Ordering::AcqRel)
                     {
                         return;

@@ -75,7 +75,10 @@ impl Output {
     pub(super) fn finish(&mut self) -> Result<(), LogError> {
         self.flush()
             .and_then(|()| self.file.sync_data())
-            .map_err(LogError::io("cannot write", &self.path))
+            .map_err(LogError::io("cannot write", &self.path))?;
+        // It may wait for the others of its round.
+        self.gathered = Vec::new();
+        Ok(())
     }
 
     /// It is not wanted any more.

@@ -352,6 +352,7 @@ async fn damage_that_a_scan_finds_has_the_index_made_again() {
     let mut fixture = Fixture::new(FlushMode::Fsync);
     let kv = fixture.with_a_deletion().await;
     let rows = kv.rows().await.unwrap();
+    let old = Arc::downgrade(&kv.index_if_open().unwrap());
     let damaged = IndexError::Corrupt("the test wants it".to_owned());
     Scanned::failed(&rows, &IndexError::Failed("it passes".to_owned()));
     Scanned::failed(&rows, &damaged);
@@ -363,6 +364,11 @@ async fn damage_that_a_scan_finds_has_the_index_made_again() {
     drop(rows);
     fixture.check_the_deletion(&kv).await;
     assert_eq!(*fixture.store.opened.lock(), [true, true]);
+    // Who found it with the old one has nothing to say of the one that took its place.
+    kv.inner.found_damaged(&old, &damaged);
+    let put = fixture.put(&kv, None, &[(2, Some(2))]);
+    put.answer().await.unwrap();
+    assert_eq!(fixture.store.opened.lock().len(), 2);
     power_off(kv);
 }
 

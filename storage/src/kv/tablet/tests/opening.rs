@@ -214,8 +214,8 @@ fn who_waited_for_an_index_that_does_not_open_is_told() {
 
 /// A scan of a bucket's rows whose client takes its time.
 async fn scan(kv: &KvTablet) -> Scan {
-    let index = kv.index().await.unwrap();
-    let scan = Scan::open(index, ValueLayout::Plain, u64::MAX, ()).await;
+    let rows = Arc::new(kv.rows().await.unwrap());
+    let scan = Scan::open(rows, ValueLayout::Plain, u64::MAX, ()).await;
     scan.unwrap()
 }
 
