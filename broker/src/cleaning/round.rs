@@ -5,7 +5,7 @@ use storage::kv::tablet::KvTablet;
 use storage::kv::topic::{TopicFormat, TopicSuccessors, TopicTable};
 use storage::log::Log;
 use storage::log::cleaner::{
-    CleanError, Cleaned, KafkaFormat, OffsetMap, RecordFormat, Round, SuccessorsError,
+    CleanError, Cleaned, KafkaFormat, OffsetMap, RecordFormat, Round, Successors, SuccessorsError,
 };
 
 use super::Candidate;
@@ -24,42 +24,44 @@ pub(super) fn run(
         let format = &mut TopicFormat::default();
         let map = map_of(log, candidate, end, format, map_bytes, pace)?;
         let used = map.utilization();
-        let done = log.clean(Round {
-            end,
-            delete_retention_ms: candidate.config.delete_retention_ms,
-            successors: &of_topic(tablets, candidate, map)?,
-            format,
-            pace,
-        })?;
+        let successors = of_topic(tablets, candidate, map)?;
+        let done = clean(log, candidate, end, &successors, format, pace)?;
         return Ok((done, used));
     }
-    match &candidate.bucket.kv {
+    let (done, map) = match &candidate.bucket.kv {
         Some(kv) => {
             let (flushed_end, mut format) = changelog(kv)?;
             let end = end.min(flushed_end);
             let map = map_of(log, candidate, end, &mut format, map_bytes, pace)?;
-            let done = log.clean(Round {
-                end,
-                delete_retention_ms: candidate.config.delete_retention_ms,
-                successors: &kv.successors(&map),
-                format: &mut format,
-                pace,
-            })?;
-            Ok((done, map.utilization()))
+            let successors = kv.successors(&map);
+            let done = clean(log, candidate, end, &successors, &mut format, pace)?;
+            (done, map)
         }
         None => {
             let format = &mut KafkaFormat::default();
             let map = map_of(log, candidate, end, format, map_bytes, pace)?;
-            let done = log.clean(Round {
-                end,
-                delete_retention_ms: candidate.config.delete_retention_ms,
-                successors: &map,
-                format,
-                pace,
-            })?;
-            Ok((done, map.utilization()))
+            let done = clean(log, candidate, end, &map, format, pace)?;
+            (done, map)
         }
-    }
+    };
+    Ok((done, map.utilization()))
+}
+
+fn clean(
+    log: &Log,
+    candidate: &Candidate,
+    end: Offset,
+    successors: &dyn Successors,
+    format: &mut dyn RecordFormat,
+    pace: &mut dyn FnMut(u64) -> bool,
+) -> Result<Cleaned, CleanError> {
+    log.clean(Round {
+        end,
+        delete_retention_ms: candidate.config.delete_retention_ms,
+        successors,
+        format,
+        pace,
+    })
 }
 
 /// A changelog may be compacted as far as its index is on disk: what the index would replay has to
