@@ -7,6 +7,7 @@ use futures::future::join_all;
 use prost::Message;
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::kv_batch::{KvBatchBuilder, KvRecord};
+use protocol::fluss::messages::LimitScanRequest;
 use protocol::ids::SchemaId;
 use storage::env::Randomness;
 use storage::env::simulated::SeededRandomness;
@@ -41,6 +42,22 @@ pub async fn all(broker: &UnderAttack) {
     let found = client.look_up(lookup(table, 0, keys)).await;
     assert_eq!(found, Ok(vec![None, None]), "no keys, so there is no row");
     let parts = ["refused a bucket", "client=127.0.0.1:", "fluss.keyed"];
+    broker.lines.must_have(&parts);
+    let missing = LimitScanRequest {
+        table_id: table,
+        bucket_id: 9,
+        limit: 1,
+        ..LimitScanRequest::default()
+    };
+    let counted = async || {
+        let name = "fluss_tabletserver_request_errors_total";
+        broker.metric(name, "LIMIT_SCAN").await
+    };
+    let before = counted().await;
+    let refused = client.refusal(missing).await;
+    assert_eq!(refused, ErrorCode::UnknownTableOrBucket);
+    assert!((counted().await - before - 1.0).abs() < 0.1, "counted once");
+    let parts = ["refused a bucket", "api=LIMIT_SCAN", "fluss.keyed"];
     broker.lines.must_have(&parts);
 }
 

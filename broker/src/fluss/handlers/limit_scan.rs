@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::fluss::error::ErrorCode;
+use protocol::fluss::frame::encode_error;
 use protocol::fluss::messages::{LimitScanRequest, LimitScanResponse};
 use protocol::fluss::records_answer::encode_limit_scan;
 use storage::tablet::FlussRead;
@@ -16,6 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::fluss::error::Failure;
 use crate::fluss::keyed::{self, Asked, Keys};
+use crate::fluss::refusals::Refusals;
 use crate::fluss::resolve;
 use crate::fluss::room::{self, NoRoom, Room, Stop};
 use crate::fluss::wire::{Context, Records};
@@ -29,11 +31,26 @@ const FIRST_BYTES_MAX: usize = 1 << 20;
 
 /// Reads the last rows of a log, or the first of a table with a key.
 pub async fn handle(context: &Context, request: LimitScanRequest) -> Result<Records, Failure> {
+    let id = resolve::tablet_id(request.table_id, request.partition_id, request.bucket_id);
     let asked = Asked {
-        id: resolve::tablet_id(request.table_id, request.partition_id, request.bucket_id),
+        id,
         routing_bucket_count: request.routing_bucket_count,
     };
-    let limit = usize::try_from(request.limit).unwrap_or(0);
+    serve(context, asked, request.limit)
+        .await
+        .or_else(|failure| {
+            // Here and not by whoever gets an `Err`: the line of the log has to name the table.
+            Refusals::new(context).note(id, &failure);
+            let Failure { code, message } = failure;
+            Ok(Records {
+                chunks: Ok(vec![encode_error(context.request_id, code, Some(&message))]),
+                grant: None,
+            })
+        })
+}
+
+async fn serve(context: &Context, asked: Asked, limit: i32) -> Result<Records, Failure> {
+    let limit = usize::try_from(limit).unwrap_or(0);
     let wanted = limit.saturating_mul(ROW_BYTES).min(FIRST_BYTES_MAX);
     let room = Room::first(context, wanted).await?;
     let found = match scan(context, asked, limit, room).await {
