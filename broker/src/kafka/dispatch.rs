@@ -113,7 +113,7 @@ async fn produce(context: Context, request: ProduceRequest) -> Started {
         };
         return Started::now(Order::InOrder, answer);
     }
-    later(context.clone(), queued.answer(context))
+    later(context, queued.answer())
 }
 
 async fn fetch(context: Context, request: FetchRequest) -> Started {

@@ -42,7 +42,7 @@ pub fn of_line(error: &LineError) -> ResponseError {
 }
 
 /// The code of rows that a bucket did not take.
-fn of_kv(error: &KvError) -> ResponseError {
+pub fn of_kv(error: &KvError) -> ResponseError {
     match error {
         // The table was altered this moment: the client's retry finds the new schema.
         KvError::Plan(_) | KvError::Closed => ResponseError::NotLeaderOrFollower,

@@ -1,5 +1,6 @@
 //! Appending: judge, assign, write with one call, publish or take back.
 
+use std::fmt::Display;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,9 @@ use super::parts::{admit_part, is_part};
 use super::producers::{ProducerEntry, ProducerKey, Producers, Verdict};
 use super::recovery;
 use super::segment::HEADER_LENGTH;
+
+/// How long nothing more is said of failed appends of a log: an administrator sees that it goes on.
+const FAILURE_TOLD_AGAIN_MS: i64 = 60_000;
 
 /// Frames that are about to be written with one call.
 #[derive(Default)]
@@ -58,6 +62,7 @@ impl Log {
                 if tail.position > HEADER_LENGTH
                     && let Err(error) = self.roll(&mut tail, next)
                 {
+                    self.tell_failed(&mut tail, &error);
                     results.push(Err(append_error(error)));
                     continue;
                 }
@@ -255,8 +260,8 @@ impl Log {
     /// A write failed: cuts the file where it was, so that no half-written frame is taken for one
     /// later, and says what the client is told.
     fn take_back(&self, tail: &mut Tail, error: io::Error) -> AppendError {
+        self.tell_failed(tail, &error);
         let path = tail.segment.path().to_path_buf();
-        tracing::error!(log = %self.id, path = %path.display(), %error, "append failed");
         let cut = tail
             .segment
             .file()
@@ -268,6 +273,19 @@ impl Log {
             });
         }
         io_append_error(error)
+    }
+
+    /// Says that an append failed, once in a while: on a full disk every one fails, and producers
+    /// come again without end. What is above does not say it again.
+    fn tell_failed(&self, tail: &mut Tail, error: &dyn Display) {
+        let now = self.context.commit_clock.now();
+        let told = tail.failure_told;
+        if told != NO_TIME && now.saturating_sub(told) < FAILURE_TOLD_AGAIN_MS {
+            return;
+        }
+        tail.failure_told = now;
+        let path = tail.segment.path();
+        tracing::error!(log = %self.id, path = %path.display(), %error, "append failed");
     }
 
     /// Closes the active segment and begins a new one at `base`.

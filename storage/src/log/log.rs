@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use protocol::batch::{SourceBlock, UnassignedBatch};
+use protocol::batch::{NO_TIME, SourceBlock, UnassignedBatch};
 use protocol::ids::{LeaderEpoch, Offset, TabletId};
 
 use super::cleaner::CleanState;
@@ -142,6 +142,8 @@ pub(super) struct Tail {
     /// Closed segments whose index files no checkpoint has synced yet.
     pub(super) unsynced_indexes: Vec<Arc<Segment>>,
     pub(super) headers: Vec<u8>,
+    /// When it was last said that an append failed.
+    pub(super) failure_told: i64,
 }
 
 impl Log {
@@ -200,6 +202,7 @@ impl Log {
             directory_dirty: !is_settled,
             unsynced_indexes: Vec::new(),
             headers: Vec::new(),
+            failure_told: NO_TIME,
         };
         let log = Log {
             id,

@@ -63,7 +63,7 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
     let by_id = context.version >= 13;
     let acks = request.acks;
     let mut topics = Vec::with_capacity(request.topic_data.len());
-    let mut refusals = Refusals::default();
+    let mut refusals = Refusals::new(context.clone());
     for topic in request.topic_data {
         let reference = TopicRef::new(by_id, &topic.name, topic.topic_id);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
@@ -84,7 +84,7 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
                     outcome,
                 },
                 Err(refusal) => {
-                    refusals.note(context, &reference, index, &refusal);
+                    refusals.note(&reference, index, &refusal);
                     Partition {
                         index,
                         stamped: false,
@@ -94,10 +94,6 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
             });
         }
         topics.push((reference, partitions));
-    }
-    if acks == 0 {
-        // Nobody waits for the second stage.
-        refusals.end(context);
     }
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     Queued {
@@ -288,7 +284,7 @@ impl Queued {
 
     /// Waits for the log and builds the answer. The append that was queued last is awaited first:
     /// when it is done the others mostly are, and the connection wakes once, not for each of them.
-    pub async fn answer(mut self, context: Context) -> ProduceResponse {
+    pub async fn answer(mut self) -> ProduceResponse {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut responses = Vec::with_capacity(self.topics.len());
         for (topic, partitions) in self.topics.into_iter().rev() {
@@ -319,7 +315,7 @@ impl Queued {
                 answers.push(match refusal {
                     None => answer,
                     Some(refusal) => {
-                        self.refusals.note(&context, &topic, index, &refusal);
+                        self.refusals.note(&topic, index, &refusal);
                         refusal.answer(answer)
                     }
                 });
@@ -332,7 +328,6 @@ impl Queued {
                     .with_partition_responses(answers),
             );
         }
-        self.refusals.end(&context);
         responses.reverse();
         ProduceResponse::default().with_responses(responses)
     }

@@ -52,16 +52,6 @@ pub enum LineError {
     Partly(KvError),
 }
 
-impl LineError {
-    /// True when a bucket was too busy, and a retry will find it less so.
-    pub fn is_too_busy(&self) -> bool {
-        match self {
-            LineError::Sequence(_) => false,
-            LineError::Refused(error) | LineError::Partly(error) => error.is_too_busy(),
-        }
-    }
-}
-
 impl From<PutFailure> for LineError {
     fn from(failure: PutFailure) -> Self {
         match failure.partly {

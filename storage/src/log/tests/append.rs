@@ -1,4 +1,8 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
 
@@ -91,6 +95,54 @@ fn a_full_disk_fails_the_write_leaves_reads_and_writes_go_on_when_there_is_space
     simulation.disk.crash(3);
     let log = open(&simulation, config(), 2);
     assert_eq!(contents(&log, 0), [(0, 1), (1, 3), (2, 4)]);
+}
+
+/// Counts the errors that this thread logs.
+#[derive(Clone, Default)]
+struct Errors(Arc<AtomicUsize>);
+
+impl Subscriber for Errors {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() == Level::ERROR
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_full_disk_is_told_once_a_minute() {
+    // In the segment there is, and where a new one would begin.
+    for segment_bytes in [1 << 20, 1000] {
+        let simulation = Simulation::new(1);
+        let errors = Errors::default();
+        let _counting = tracing::subscriber::set_default(errors.clone());
+        let told = || errors.0.load(Ordering::Relaxed);
+        let log = open(&simulation, with_segments_of(segment_bytes), 1);
+        append(&log, batch(1, 900, 1)).unwrap();
+        let disk = &simulation.disk;
+        disk.set_capacity_bytes(disk.used_bytes());
+        for expected in [1, 2] {
+            for _ in 0..5 {
+                assert!(append(&log, batch(2, 900, 1)).is_err());
+            }
+            assert_eq!(told(), expected, "segments of {segment_bytes}");
+            simulation.clock.advance(Duration::from_secs(60));
+        }
+    }
 }
 
 #[test]

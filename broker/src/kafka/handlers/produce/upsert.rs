@@ -175,5 +175,8 @@ pub(super) async fn written(ticket: Ticket, deadline: Instant) -> Result<(), Ref
     };
     metrics::counter!("vltava_upsert_failures_total", "outcome" => outcome).increment(1);
     let refusal = Refusal::new(error::of_line(&failed), failed.to_string());
-    Err(refusal.passing(failed.is_too_busy()))
+    Err(match &failed {
+        LineError::Partly(cause) => refusal.passing_as(error::of_kv(cause)),
+        LineError::Sequence(_) | LineError::Refused(_) => refusal,
+    })
 }
