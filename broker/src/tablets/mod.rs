@@ -30,7 +30,7 @@ use settings::{log_config, shape_of};
 pub use kind::{align_all, follow_policy, is_compacted, new_topic};
 pub use kv::{KvTableError, has_default_bucket_key, key_columns, key_encoder};
 pub use row_numbers::RowNumbers;
-pub use settings::{fixed_policy, is_upserted, overrides_of, settings_of};
+pub use settings::{is_upserted, overrides_of, policies_of, settings_of};
 
 /// A bucket that is open: its tablet, and the table's settings as they were when it was looked up.
 #[derive(Clone)]

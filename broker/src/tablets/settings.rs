@@ -22,31 +22,38 @@ pub fn overrides_of(table: &Table) -> BTreeMap<String, String> {
             overrides.entry(name.to_owned()).or_insert(value);
         }
     }
-    if let Some(policy) = fixed_policy(table) {
-        overrides.insert(CLEANUP_POLICY.to_owned(), policy.to_owned());
+    if let Some(policies) = policies_of(table) {
+        let own = overrides.get(CLEANUP_POLICY);
+        if !own.is_some_and(|own| policies.contains(&own.as_str())) {
+            overrides.insert(CLEANUP_POLICY.to_owned(), policies[0].to_owned());
+        }
     }
     overrides
 }
 
-/// The cleanup policy of a table that no Kafka client made: its kind has it, neither the broker's
-/// policy nor anybody's wish. Of an upserted table rows would go with segments that retention cuts,
-/// for the log is what the index is made from; of an internal log the newest record of a key counts.
-pub fn fixed_policy(table: &Table) -> Option<&'static str> {
+/// The cleanup policies that a table may have which no Kafka client made, first the one that it has
+/// unless another is set: its kind decides, not the broker's policy. Of an upserted table rows would
+/// go with segments that retention cuts, for the log is what the index is made from; of an internal
+/// log the newest record of a key counts. A log table may also keep its rows for ever, as the empty
+/// policy says.
+pub fn policies_of(table: &Table) -> Option<&'static [&'static str]> {
     match (table.origin, table.kind) {
         (Origin::Kafka, _) => None,
-        (Origin::Fluss, TableKind::Log) => Some("delete"),
-        (Origin::Fluss, TableKind::PrimaryKey) | (Origin::Internal, _) => Some("compact"),
+        (Origin::Fluss, TableKind::Log) => Some(&["delete", ""]),
+        (Origin::Fluss, TableKind::PrimaryKey) | (Origin::Internal, _) => Some(&["compact"]),
     }
 }
 
 /// The settings of a table under Kafka's names.
 pub fn settings_of(config: &Config, table: &Table) -> TopicConfig {
-    TopicConfig::new(config, &overrides_of(table)).unwrap_or_else(|error| {
+    let mut overrides = overrides_of(table);
+    TopicConfig::new(config, &overrides).unwrap_or_else(|error| {
         // They were checked when they were set; an older version may have known other ones.
         tracing::warn!(table = %table.path, %error, "settings of a table do not hold, taking the defaults");
-        let policy = fixed_policy(table).map(|policy| (CLEANUP_POLICY, policy));
-        let policy = policy.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
-        TopicConfig::new(config, &policy.collect())
+        // The policy stays where the kind decides: rows that are kept for ever are not cut because
+        // another setting does not hold.
+        overrides.retain(|name, _| name == CLEANUP_POLICY && policies_of(table).is_some());
+        TopicConfig::new(config, &overrides)
             .expect("a topic without settings of its own has the broker's, which were checked")
     })
 }
@@ -131,4 +138,46 @@ pub(super) fn shape_of(table: &Table, settings: &TopicConfig) -> Arc<TableShape>
         },
         statistics: options.statistics,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ids::TableId;
+    use storage::catalog::TablePath;
+
+    use super::*;
+
+    fn log_table(configs: &[(&str, &str)]) -> Table {
+        let configs = configs.iter();
+        Table {
+            id: TableId::new(1),
+            fluss_id: TableId::new(1),
+            path: TablePath::new("fluss", "log"),
+            topic: None,
+            origin: Origin::Fluss,
+            kind: TableKind::Log,
+            schemas: Vec::new(),
+            bucket_count: 1,
+            bucket_count_epoch: 0,
+            bucket_keys: Vec::new(),
+            partition_keys: Vec::new(),
+            properties: BTreeMap::new(),
+            custom_properties: BTreeMap::new(),
+            comment: None,
+            kafka_configs: configs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            created_ms: 0,
+            modified_ms: 0,
+        }
+    }
+
+    #[test]
+    fn rows_that_are_kept_for_ever_stay_when_another_setting_does_not_hold() {
+        let deletes = |configs| settings_of(&Config::default(), &log_table(configs)).deletes;
+        assert!(deletes(&[("retention.ms", "unfit")]));
+        assert!(!deletes(&[("retention.ms", "unfit"), (CLEANUP_POLICY, "")]));
+        // Of an older version, which took it.
+        assert!(deletes(&[(CLEANUP_POLICY, "compact")]));
+    }
 }

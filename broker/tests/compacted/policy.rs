@@ -281,6 +281,35 @@ async fn tables_of_fluss_clients_show_the_policy_of_their_kind_and_keep_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_table_of_a_fluss_client_may_be_kept_for_ever() {
+    let broker = TestBroker::start().await;
+    let mut clients = Clients::connect(&broker).await;
+    clients
+        .fluss
+        .create_table(&path("log"), &log_table(1))
+        .await;
+    let keyed = Keyed::new().table(1, &[]);
+    clients.fluss.create_table(&path("rows"), &keyed).await;
+    let kept = clients.set(TOPIC, "fluss.log", "cleanup.policy", "").await;
+    assert_eq!(kept, 0);
+    let refused = clients.set(TOPIC, "fluss.rows", "cleanup.policy", "").await;
+    assert_eq!(refused, POLICY_VIOLATION);
+
+    let broker = broker.restart().await;
+    let mut clients = Clients::connect(&broker).await;
+    assert_eq!(clients.policy("fluss.log").await, "");
+    assert_eq!(clients.policy("fluss.rows").await, "compact");
+    // Another setting leaves it.
+    let other = clients.set(TOPIC, "fluss.log", "retention.ms", "1000");
+    assert_eq!(other.await, 0);
+    assert_eq!(clients.policy("fluss.log").await, "");
+    let cut = clients.set(TOPIC, "fluss.log", "cleanup.policy", "delete");
+    assert_eq!(cut.await, 0);
+    assert_eq!(clients.policy("fluss.log").await, "delete");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_writer_of_the_topic_without_a_key_begins_anew_when_it_has_one() {
     let broker = TestBroker::start().await;
     let mut clients = Clients::connect(&broker).await;

@@ -21,9 +21,9 @@ pub(super) static KEYS: &[Key] = &[
         "What happens to old records. `delete` removes segments by age and size; an empty list \
          keeps them for ever. With `compact` the newest record of each key stays, and the topic is \
          a table with `key` as its primary key. To change between the two keeps topic and log, and \
-         makes another table of it on the Fluss wire. Tables that Fluss clients made have theirs \
-         for good: `compact` with a primary key, for changes older than `retention.ms`, and \
-         `delete` without one.",
+         makes another table of it on the Fluss wire. Tables that Fluss clients made stay what they \
+         are: with a primary key it is `compact`, for changes older than `retention.ms`; without \
+         one it is `delete`, unless an empty list is set.",
     )
     .inherits(&["log.cleanup.policy"]),
     topic(

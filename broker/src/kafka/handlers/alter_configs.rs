@@ -24,7 +24,7 @@ use crate::config::{CLEANUP_POLICY, Config, TopicConfig, keys};
 use crate::kafka::error::Refusal;
 use crate::kafka::topics::blocking;
 use crate::kafka::wire::Context;
-use crate::tablets::{align_all, fixed_policy, follow_policy, overrides_of};
+use crate::tablets::{align_all, follow_policy, overrides_of, policies_of};
 
 /// The changes of one topic or broker.
 #[derive(Debug, Clone)]
@@ -207,13 +207,13 @@ fn changes_of_table(
     let settings = TopicConfig::new(config, &after).map_err(|error| Refusal::from(&error))?;
     let mut changes = TableChanges::default();
     follow_policy(table, &settings, &mut changes);
-    if let (Some(fixed), Some(wanted)) = (fixed_policy(table), after.get(CLEANUP_POLICY))
-        && fixed != wanted
+    if let (Some(policies), Some(wanted)) = (policies_of(table), after.get(CLEANUP_POLICY))
+        && !policies.contains(&wanted.as_str())
     {
         let path = &table.path;
         let message = format!(
-            "{CLEANUP_POLICY} of {path} is {fixed} for good: a Fluss client made it, with a primary \
-             key (compact) or without one (delete)"
+            "{CLEANUP_POLICY} of {path} cannot be {wanted:?}: a Fluss client made it, and it is \
+             compact with a primary key, delete or empty without one"
         );
         return Err(Refusal::new(ResponseError::PolicyViolation, message));
     }
