@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use protocol::fluss::error::ErrorCode;
 use protocol::fluss::options::TableConfig;
 use protocol::ids::TabletId;
@@ -14,6 +15,9 @@ use super::resolve;
 use super::topic::TopicKeys;
 use super::wire::Context;
 use crate::tablets::{OpenBucket, has_default_bucket_key};
+
+/// Buckets that are opened for one request at once.
+const OPENED_AT_ONCE: usize = 16;
 
 /// What a request says about a bucket of a primary-key table.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +68,33 @@ pub async fn bucket(context: &Context, asked: Asked) -> Result<(Arc<OpenBucket>,
         None => Keys::Topic(TopicKeys::open(context.broker(), Arc::clone(&bucket)).await?),
     };
     Ok((bucket, keys))
+}
+
+/// Opens buckets and their indexes where they are not. That may take as long as their logs are: who
+/// answers waits for it before he holds what others wait for. What does not open is told by
+/// [`bucket`] or by its keys.
+pub async fn open(context: &Context, buckets: impl Iterator<Item = TabletId>) {
+    // Most have all open, and no list is made.
+    let closed: Vec<TabletId> = buckets.filter(|id| !is_open(context, *id)).collect();
+    if closed.is_empty() {
+        return;
+    }
+    let openings = closed.into_iter().map(|id| async move {
+        if let Ok(bucket) = resolve::bucket(context.broker(), id).await
+            && let Some(kv) = &bucket.kv
+        {
+            let _told_later = kv.index().await;
+        }
+    });
+    let openings = stream::iter(openings).buffer_unordered(OPENED_AT_ONCE);
+    openings.collect::<()>().await;
+}
+
+fn is_open(context: &Context, id: TabletId) -> bool {
+    resolve::open_bucket(context.broker(), id).is_some_and(|bucket| {
+        let index = bucket.kv.as_ref().map(KvTablet::index_if_open);
+        index.is_none_or(|index| index.is_some())
+    })
 }
 
 /// A client that hashed over another number of buckets asks the wrong one for its keys.

@@ -71,9 +71,7 @@ pub fn check_bucket_count(count: usize) -> Result<(), Failure> {
 /// The open tablet of a bucket as a request names it; opens it when it is not.
 pub async fn bucket(broker: &Broker, named: TabletId) -> Result<Arc<OpenBucket>, Failure> {
     // Most tables have one number for everything.
-    if let Some(bucket) = broker.tablets.get_open(named)
-        && bucket.table.fluss_id == named.table
-    {
+    if let Some(bucket) = open_bucket(broker, named) {
         return Ok(bucket);
     }
     let opened = match tablet_of(&broker.catalog.view(), named) {
@@ -82,6 +80,12 @@ pub async fn bucket(broker: &Broker, named: TabletId) -> Result<Arc<OpenBucket>,
         None => Err(TabletError::Unknown(named)),
     };
     opened.map_err(|error| Failure::from(&error))
+}
+
+/// The tablet of a bucket, if it is open and its table has one number for everything.
+pub fn open_bucket(broker: &Broker, named: TabletId) -> Option<Arc<OpenBucket>> {
+    let bucket = broker.tablets.get_open(named)?;
+    (bucket.table.fluss_id == named.table).then_some(bucket)
 }
 
 /// The tablet that a request names, if it exists.

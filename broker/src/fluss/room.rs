@@ -7,11 +7,12 @@
 //!    | NoRoom::Full: it is too large for any
 //! ```
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use protocol::fluss::error::ErrorCode;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::Failure;
 use super::wire::Context;
@@ -21,13 +22,18 @@ use crate::memory::{Grant, Turn};
 const TURN_WAIT: Duration = Duration::from_secs(20);
 
 /// What a room grows by at least.
-const STEP_BYTES: usize = 64 << 10;
+pub const STEP_BYTES: usize = 64 << 10;
 
 /// Memory that grows with what is found.
 pub struct Room {
     grant: Mutex<Grant>,
     bytes_max: usize,
-    turn: Option<Turn>,
+    turn: Option<InTurn>,
+}
+
+/// Who has the turn keeps the others waiting, and has it not for ever.
+struct InTurn {
+    turn: Turn,
     deadline: Instant,
 }
 
@@ -43,16 +49,15 @@ pub enum NoRoom {
 }
 
 impl Room {
-    /// So many bytes, or what one gets at first.
+    /// The most of `bytes`, or what one gets at first, and that is the least.
     ///
     /// # Errors
     /// The memory is spent, for seconds.
-    pub async fn first(context: &Context, bytes: usize) -> Result<Room, Failure> {
+    pub async fn first(context: &Context, bytes: RangeInclusive<usize>) -> Result<Room, Failure> {
         Ok(Room {
-            grant: Mutex::new(context.memory(bytes).await?),
+            grant: Mutex::new(context.memory_within(bytes).await?),
             bytes_max: context.broker().fetch_memory.whole_bytes_max(),
             turn: None,
-            deadline: Instant::now(),
         })
     }
 
@@ -67,8 +72,7 @@ impl Room {
         Ok(Room {
             grant: Mutex::new(grant),
             bytes_max: memory.whole_bytes_max(),
-            turn: Some(turn),
-            deadline,
+            turn: Some(InTurn { turn, deadline }),
         })
     }
 
@@ -85,22 +89,37 @@ impl Room {
     /// Makes it larger by about `wanted`, or up to what one may have; returns by how much. Who asks
     /// for as much as he has asks rarely.
     ///
+    /// In turn, one asks at a time.
+    ///
     /// # Errors
     /// It stays as it is.
     pub async fn more(&self, wanted: usize) -> Result<usize, NoRoom> {
-        let mut grant = self.grant.lock().await;
-        let has = grant.bytes();
-        let by = wanted.max(STEP_BYTES).min(self.bytes_max - has);
+        let has = self.grant.lock().bytes();
+        let by = wanted
+            .max(STEP_BYTES)
+            .min(self.bytes_max.saturating_sub(has));
         if by == 0 {
             return Err(NoRoom::Full);
         }
+        let Some(InTurn { turn, deadline }) = &self.turn else {
+            let grown = self.grant.lock().try_grow(by);
+            return grown.then_some(by).ok_or(NoRoom::Starved);
+        };
+        let more = turn.more(by, *deadline).await.ok_or(NoRoom::Late)?;
+        self.grant.lock().merge(more);
+        Ok(by)
+    }
+
+    /// Does what the room is for; in turn, until others must have theirs.
+    ///
+    /// # Errors
+    /// What `work` says, or that it took too long.
+    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         match &self.turn {
-            None if grant.try_grow(has + by) => Ok(by),
-            None => Err(NoRoom::Starved),
-            Some(turn) => match grant.grow(has + by, self.deadline, turn).await {
-                true => Ok(by),
-                false => Err(NoRoom::Late),
-            },
+            None => work.await,
+            Some(InTurn { deadline, .. }) => timeout_at(*deadline, work)
+                .await
+                .unwrap_or(Err(Stop::NoRoom(NoRoom::Late))),
         }
     }
 
@@ -135,7 +154,7 @@ impl From<Failure> for Stop {
 pub fn too_large(context: &Context, what: &str, instead: &str) -> Failure {
     let bytes_max = context.broker().fetch_memory.whole_bytes_max();
     let text = format!(
-        "{what} take more than {bytes_max} bytes, the most that one answer may have (half of \
+        "{what} do not fit into {bytes_max} bytes, the most that one answer may have (half of \
          vltava.fetch.memory.bytes): {instead}"
     );
     Failure::new(ErrorCode::RecordTooLarge, text)
@@ -145,4 +164,57 @@ pub fn too_large(context: &Context, what: &str, instead: &str) -> Failure {
 pub fn late() -> Failure {
     let text = "too many answers wait for their clients";
     Failure::new(ErrorCode::RequestTimeOut, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use metrics::Gauge;
+
+    use super::*;
+    use crate::memory::FetchMemory;
+
+    /// Rooms without and with the turn, which is over.
+    async fn rooms() -> [Room; 2] {
+        let memory = FetchMemory::new(16 << 20, Gauge::noop());
+        let now = Instant::now();
+        let first = memory.grant_whole(&memory.share(), STEP_BYTES, now).await;
+        let (turn, grant) = memory.turn(now).await.expect("the turn");
+        let room = |grant, turn| Room {
+            grant: Mutex::new(grant),
+            bytes_max: memory.whole_bytes_max(),
+            turn,
+        };
+        let turn = InTurn {
+            turn,
+            deadline: now,
+        };
+        [room(first.expect("some"), None), room(grant, Some(turn))]
+    }
+
+    #[tokio::test]
+    async fn only_work_that_has_the_turn_ends_with_its_time() {
+        let [first, in_turn] = rooms().await;
+        let never = std::future::pending::<Result<(), Stop>>;
+        assert!(futures::poll!(pin!(first.in_time(never()))).is_pending());
+        let late = in_turn.in_time(never()).await;
+        assert!(matches!(late, Err(Stop::NoRoom(NoRoom::Late))), "{late:?}");
+        let done = in_turn.in_time(async { Ok(7) }).await;
+        assert!(matches!(done, Ok(7)), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn a_room_grows_in_steps_up_to_what_one_may_have() {
+        let [mut first, mut in_turn] = rooms().await;
+        assert!(matches!(first.more(1).await, Ok(STEP_BYTES)));
+        assert_eq!(first.bytes(), 2 * STEP_BYTES);
+        let starved = first.more(2 << 20).await;
+        assert!(matches!(starved, Err(NoRoom::Starved)), "{starved:?}");
+        let has = in_turn.bytes();
+        assert!(matches!(in_turn.more(usize::MAX).await, Ok(by) if has + by == 8 << 20));
+        assert_eq!(in_turn.bytes(), 8 << 20);
+        let full = in_turn.more(1).await;
+        assert!(matches!(full, Err(NoRoom::Full)), "{full:?}");
+    }
 }

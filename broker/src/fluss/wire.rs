@@ -1,6 +1,7 @@
 //! The Fluss wire as the connections see it: a frame in, an answer out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,9 +87,14 @@ impl Context {
 
     /// So much of the fetch memory, for an answer that is not waited for with a long poll.
     pub async fn memory(&self, bytes: usize) -> Result<Grant, Failure> {
+        self.memory_within(bytes..=bytes).await
+    }
+
+    /// The most of `bytes` if that is there at once, or what comes, and that is the least.
+    pub async fn memory_within(&self, bytes: RangeInclusive<usize>) -> Result<Grant, Failure> {
         let deadline = Instant::now() + MEMORY_WAIT;
         let memory = &self.broker().fetch_memory;
-        let grant = memory.grant_whole(&self.fetch_share, bytes, deadline);
+        let grant = memory.grant_within(&self.fetch_share, bytes, deadline);
         grant.await.ok_or_else(room::late)
     }
 }

@@ -1,5 +1,6 @@
 //! The bound on the bytes of records that wait, in answers, for their clients to take them.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,17 @@ impl FetchMemory {
         self.take(share, wanted, wanted, deadline).await
     }
 
+    /// Takes the most of `bytes` if that is there at once, and waits for the least.
+    pub async fn grant_within(
+        &self,
+        share: &Share,
+        bytes: RangeInclusive<usize>,
+        deadline: Instant,
+    ) -> Option<Grant> {
+        self.take(share, *bytes.end(), *bytes.start(), deadline)
+            .await
+    }
+
     /// Most bytes of an answer that cannot be cut.
     pub fn whole_bytes_max(&self) -> usize {
         (self.bytes / WHOLE).min(WHOLE_BYTES_MAX)
@@ -111,7 +123,10 @@ impl FetchMemory {
     pub async fn turn(&self, deadline: Instant) -> Option<(Turn, Grant)> {
         let turn = Arc::clone(&self.turn).acquire_owned();
         let turn = timeout_at(deadline, turn).await.ok()?;
-        let turn = Turn(turn.expect("the semaphore is never closed"));
+        let turn = Turn {
+            source: self.source(&self.whole),
+            held: turn.expect("the semaphore is never closed"),
+        };
         let grant = self.grant_whole(&self.whole, GRANT_BYTES_MIN, deadline);
         Some((turn, grant.await?))
     }
@@ -139,12 +154,18 @@ impl FetchMemory {
         self.free.set(self.budget.available_permits() as f64);
         Some(Grant {
             permit,
-            budget: Arc::clone(&self.budget),
             own,
+            source: self.source(share),
+        })
+    }
+
+    fn source(&self, share: &Share) -> Source {
+        Source {
+            budget: Arc::clone(&self.budget),
             share: Arc::clone(&share.0),
             pressure: Arc::clone(&self.pressure),
             free: self.free.clone(),
-        })
+        }
     }
 }
 
@@ -170,15 +191,58 @@ fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// A part of the budget, given back when dropped.
-pub struct Grant {
-    permit: OwnedSemaphorePermit,
+/// What grants are taken from.
+#[derive(Clone)]
+struct Source {
     budget: Arc<Semaphore>,
-    /// As much of the connection's share.
-    own: OwnedSemaphorePermit,
     share: Arc<Semaphore>,
     pressure: Arc<Pressure>,
     free: Gauge,
+}
+
+impl Source {
+    /// So many bytes, if they are there at once.
+    fn try_take(&self, bytes: usize) -> Option<Grant> {
+        let bytes = permits(bytes);
+        let own = Arc::clone(&self.share).try_acquire_many_owned(bytes).ok()?;
+        let permit = Arc::clone(&self.budget).try_acquire_many_owned(bytes);
+        Some(self.grant(own, permit.ok()?))
+    }
+
+    /// So many bytes, when they are there. In steps: whoever waits for a semaphore has all that comes
+    /// until he has what he waits for, so that the others would get nothing. Between steps it is
+    /// their turn.
+    async fn wait(&self, bytes: usize) -> Grant {
+        let own = acquired(&self.share, bytes).await;
+        let mut permit = acquired(&self.budget, bytes.min(GRANT_BYTES_MIN)).await;
+        while permit.num_permits() < bytes {
+            let step = (bytes - permit.num_permits()).min(GRANT_BYTES_MIN);
+            permit.merge(acquired(&self.budget, step).await);
+        }
+        self.grant(own, permit)
+    }
+
+    fn grant(&self, own: OwnedSemaphorePermit, permit: OwnedSemaphorePermit) -> Grant {
+        self.free.set(self.budget.available_permits() as f64);
+        Grant {
+            permit,
+            own,
+            source: self.clone(),
+        }
+    }
+}
+
+async fn acquired(semaphore: &Arc<Semaphore>, bytes: usize) -> OwnedSemaphorePermit {
+    let permit = Arc::clone(semaphore).acquire_many_owned(permits(bytes));
+    permit.await.expect("the semaphore is never closed")
+}
+
+/// A part of the budget, given back when dropped.
+pub struct Grant {
+    permit: OwnedSemaphorePermit,
+    /// As much of the connection's share.
+    own: OwnedSemaphorePermit,
+    source: Source,
 }
 
 impl Grant {
@@ -187,61 +251,59 @@ impl Grant {
         self.permit.num_permits()
     }
 
-    /// Takes as much as makes it `bytes`, if that is there at once.
-    pub fn try_grow(&mut self, bytes: usize) -> bool {
-        let more = permits(bytes.saturating_sub(self.bytes()));
-        let Ok(own) = Arc::clone(&self.share).try_acquire_many_owned(more) else {
-            return false;
-        };
-        let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(more) else {
-            return false;
-        };
-        self.take_in(own, permit);
-        true
+    /// Takes so many bytes more, if they are there at once.
+    pub fn try_grow(&mut self, more: usize) -> bool {
+        let more = self.source.try_take(more);
+        more.map(|more| self.merge(more)).is_some()
     }
 
-    /// Takes as much as makes it `bytes`; false, and nothing taken, when that does not come until
-    /// `deadline`. For those with the turn: others would wait for each other.
-    pub async fn grow(&mut self, bytes: usize, deadline: Instant, _turn: &Turn) -> bool {
-        if self.try_grow(bytes) {
-            return true;
-        }
-        self.pressure.note();
-        let more = permits(bytes.saturating_sub(self.bytes()));
-        let both = async {
-            let own = Arc::clone(&self.share).acquire_many_owned(more).await;
-            (own, Arc::clone(&self.budget).acquire_many_owned(more).await)
-        };
-        let Ok((Ok(own), Ok(permit))) = timeout_at(deadline, both).await else {
-            self.pressure.note();
-            return false;
-        };
-        self.take_in(own, permit);
-        true
-    }
-
-    fn take_in(&mut self, own: OwnedSemaphorePermit, permit: OwnedSemaphorePermit) {
-        self.own.merge(own);
-        self.permit.merge(permit);
-        self.free.set(self.budget.available_permits() as f64);
+    /// Takes in another one of the same source.
+    pub fn merge(&mut self, mut other: Grant) {
+        self.own.merge(all_of(&mut other.own));
+        self.permit.merge(all_of(&mut other.permit));
     }
 
     /// Keeps what was read: gives back the rest, or takes what a large first batch went over, as
     /// far as there is some.
     pub fn settle(mut self, read: usize) -> Grant {
-        settle(&mut self.permit, &self.budget, read);
-        settle(&mut self.own, &self.share, read);
+        settle(&mut self.permit, &self.source.budget, read);
+        settle(&mut self.own, &self.source.share, read);
         self
     }
 }
 
+fn all_of(permit: &mut OwnedSemaphorePermit) -> OwnedSemaphorePermit {
+    let all = permit.num_permits();
+    permit.split(all).expect("it has as many")
+}
+
 /// Held by the one who may wait for memory while he has some.
-pub struct Turn(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+pub struct Turn {
+    source: Source,
+    #[expect(dead_code, reason = "held until it is dropped")]
+    held: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// So many bytes more; `None`, and nothing taken, when they do not come until `deadline`.
+    pub async fn more(&self, bytes: usize, deadline: Instant) -> Option<Grant> {
+        if let Some(grant) = self.source.try_take(bytes) {
+            return Some(grant);
+        }
+        self.source.pressure.note();
+        let waited = timeout_at(deadline, self.source.wait(bytes)).await.ok();
+        if waited.is_none() {
+            self.source.pressure.note();
+        }
+        waited
+    }
+}
 
 /// None of it is held when there was none left.
 impl Held for Option<Grant> {
     fn is_wanted(&self) -> bool {
-        self.as_ref().is_some_and(|grant| grant.pressure.is_there())
+        self.as_ref()
+            .is_some_and(|grant| grant.source.pressure.is_there())
     }
 }
 
@@ -257,8 +319,8 @@ fn settle(permit: &mut OwnedSemaphorePermit, budget: &Arc<Semaphore>, read: usiz
 impl Drop for Grant {
     fn drop(&mut self) {
         // The permit itself goes a moment later.
-        let free = self.budget.available_permits() + self.permit.num_permits();
-        self.free.set(free as f64);
+        let free = self.source.budget.available_permits() + self.permit.num_permits();
+        self.source.free.set(free as f64);
     }
 }
 
@@ -279,7 +341,7 @@ mod tests {
         let grant = memory.grant(&share, usize::MAX, Instant::now()).await;
         let grant = grant.expect("an eighth");
         assert_eq!(grant.bytes(), 8 * MIB);
-        assert!(!grant.pressure.is_there());
+        assert!(!grant.source.pressure.is_there());
         let kept = grant.settle(100);
         assert_eq!(memory.budget.available_permits(), 64 * MIB - 100);
         let kept = kept.settle(2 * MIB);
@@ -300,7 +362,7 @@ mod tests {
         }
         assert_eq!(held[0].bytes(), 2 * MIB);
         assert_eq!(held[7].bytes(), MIB);
-        assert!(held.iter().all(|grant| grant.pressure.is_there()));
+        assert!(held.iter().all(|grant| grant.source.pressure.is_there()));
         let late = Instant::now() + Duration::from_secs(600);
         let share = memory.share();
         let (waited, ()) = tokio::join!(memory.grant(&share, 4 * MIB, late), async {
@@ -335,9 +397,9 @@ mod tests {
         let share = memory.share();
         let grant = memory.grant_whole(&share, 100, Instant::now()).await;
         let mut grant = grant.expect("some");
-        assert!(grant.try_grow(2 * MIB));
+        assert!(grant.try_grow(2 * MIB - 100));
         assert_eq!(memory.budget.available_permits(), 14 * MIB);
-        assert!(!grant.try_grow(2 * MIB + 1));
+        assert!(!grant.try_grow(1));
         assert_eq!(grant.bytes(), 2 * MIB);
         let small = grant.settle(10);
         assert_eq!(share.0.available_permits(), 2 * MIB - 10);
@@ -352,7 +414,8 @@ mod tests {
         let late = Instant::now() + Duration::from_secs(600);
         let (turn, mut grant) = memory.turn(late).await.expect("the turn");
         assert!(memory.turn(Instant::now()).await.is_none());
-        assert!(grant.grow(8 * MIB, late, &turn).await);
+        grant.merge(turn.more(7 * MIB, late).await.expect("the rest"));
+        assert_eq!(grant.bytes(), 8 * MIB);
         // Its client has yet to take it: the next one gets the turn, and waits.
         drop(turn);
         assert!(memory.turn(Instant::now()).await.is_none());
@@ -362,10 +425,50 @@ mod tests {
         while let Some(other) = memory.grant(&memory.share(), 2 * MIB, Instant::now()).await {
             others.push(other);
         }
-        assert!(!grant.grow(8 * MIB, Instant::now(), &turn).await);
-        assert_eq!(grant.bytes(), MIB);
-        let (grown, ()) = tokio::join!(grant.grow(8 * MIB, late, &turn), async { drop(others) });
-        assert!(grown);
+        let free = memory.budget.available_permits();
+        assert!(turn.more(7 * MIB, Instant::now()).await.is_none());
+        assert_eq!(memory.budget.available_permits(), free);
+        let (more, ()) = tokio::join!(turn.more(7 * MIB, late), async { drop(others) });
+        grant.merge(more.expect("the rest"));
         assert_eq!(grant.bytes(), 8 * MIB);
+    }
+
+    #[tokio::test]
+    async fn others_get_some_while_a_large_answer_waits_for_more() {
+        let memory = memory(16 * MIB);
+        let late = Instant::now() + Duration::from_secs(600);
+        let (turn, _grant) = memory.turn(late).await.expect("the turn");
+        let mut others = Vec::new();
+        while let Some(other) = memory.grant(&memory.share(), MIB, Instant::now()).await {
+            others.push(other);
+        }
+        assert_eq!(others.len(), 15);
+        let mut large = std::pin::pin!(turn.more(7 * MIB, late));
+        assert!(futures::poll!(large.as_mut()).is_pending());
+        let share = memory.share();
+        let mut small = std::pin::pin!(memory.grant(&share, 100, late));
+        assert!(futures::poll!(small.as_mut()).is_pending());
+        // Not enough for the large one, which is before.
+        others.truncate(13);
+        assert!(futures::poll!(large.as_mut()).is_pending());
+        let small = tokio::time::timeout(Duration::from_secs(10), small).await;
+        let small = small.expect("in time").expect("some");
+        assert_eq!(small.bytes(), 100);
+        drop((small, others));
+        let large = large.await.expect("the rest");
+        assert_eq!(large.bytes(), 7 * MIB);
+    }
+
+    #[tokio::test]
+    async fn one_waits_for_the_least_and_gets_the_most_that_is_there() {
+        let memory = memory(16 * MIB);
+        let share = memory.share();
+        let most = memory.grant_within(&share, 100..=MIB, Instant::now());
+        assert_eq!(most.await.map(|grant| grant.bytes()), Some(MIB));
+        let _most = memory
+            .grant_whole(&share, 2 * MIB - 100, Instant::now())
+            .await;
+        let least = memory.grant_within(&share, 100..=MIB, Instant::now());
+        assert_eq!(least.await.map(|grant| grant.bytes()), Some(100));
     }
 }

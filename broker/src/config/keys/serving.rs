@@ -104,11 +104,11 @@ pub(super) static KEYS: &[Key] = &[
         "vltava.fetch.memory.bytes",
         long_from(16 << 20).of(Unit::Bytes),
         Some("268435456"),
-        "Bytes of records that answers to fetches, of both wires, may hold at one time. One answer \
-         gets at most an eighth; beyond it, fetches wait as they do for data. The first batch of \
-         an answer is sent whole even when it is larger. Answers to lookups and limit scans, which \
-         cannot be cut, get up to half, one after the other; larger ones are refused with \
-         RecordTooLarge.",
+        "Bytes of records that answers, of both wires, may hold at one time. Those of one connection \
+         get at most an eighth; beyond it, fetches wait as they do for data. The first batch of a \
+         fetch is sent whole even when it is larger. Answers to lookups and limit scans cannot be \
+         cut: those that do not find what they need in that eighth at once are made one after the \
+         other, and have up to half of all; larger ones are refused with RecordTooLarge.",
     )
     .within(Section::Fetch),
     kafka(

@@ -52,7 +52,8 @@ pub async fn handle(context: &Context, request: LimitScanRequest) -> Result<Reco
 async fn serve(context: &Context, asked: Asked, limit: i32) -> Result<Records, Failure> {
     let limit = usize::try_from(limit).unwrap_or(0);
     let wanted = limit.saturating_mul(ROW_BYTES).min(FIRST_BYTES_MAX);
-    let room = Room::first(context, wanted).await?;
+    keyed::open(context, std::iter::once(asked.id)).await;
+    let room = Room::first(context, wanted..=wanted).await?;
     let found = match scan(context, asked, limit, room).await {
         Err(Stop::NoRoom(NoRoom::Starved)) => {
             let room = Room::in_turn(context).await?;

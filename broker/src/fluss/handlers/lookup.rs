@@ -24,8 +24,11 @@ use crate::fluss::room::{self, NoRoom, Room, Stop};
 use crate::fluss::wire::{Context, Records};
 use insert::Insert;
 
-/// What the value of a key is taken to need before it is known.
-const VALUE_BYTES: usize = 1 << 10;
+/// What the value of a key is taken to need before it is known. Keys are looked up again when it is
+/// more; what it is less goes back with the answer.
+const VALUE_BYTES: usize = 8 << 10;
+/// With how much for a key one begins when memory is short.
+const VALUE_BYTES_MIN: usize = 1 << 10;
 /// What the rows of a prefix are taken to need at first.
 const PREFIX_BYTES: usize = 64 << 10;
 /// What a request is taken to need at first, however little or much it asks for.
@@ -44,15 +47,21 @@ pub async fn handle(context: &Context, request: LookupRequest) -> Result<Records
     resolve::check_bucket_count(request.buckets_req.len())?;
     let insert = Insert::of(&request)?;
     let keys: usize = request.buckets_req.iter().map(|b| b.keys.len()).sum();
-    let wanted = keys.saturating_mul(VALUE_BYTES);
-    let wanted = wanted.clamp(FIRST_BYTES_MIN, FIRST_BYTES_MAX);
-    let mut room = Room::first(context, wanted).await?;
+    let first = |value: usize| {
+        let bytes = keys.saturating_mul(value);
+        bytes.clamp(FIRST_BYTES_MIN, FIRST_BYTES_MAX)
+    };
+    let ids = request.buckets_req.iter();
+    let ids = ids.map(|b| resolve::tablet_id(request.table_id, b.partition_id, b.bucket_id));
+    keyed::open(context, ids).await;
+    let mut room = Room::first(context, first(VALUE_BYTES_MIN)..=first(VALUE_BYTES)).await?;
     let usual = room.bytes() / keys.max(1);
     let found = match Found::at_once(context, &request, insert, &room, usual).await {
         Some(found) => found,
         None => {
             drop(room);
             room = Room::in_turn(context).await?;
+            let insert = insert.map(Insert::anew);
             Found::one_by_one(context, &request, insert, &mut room).await
         }
     };
@@ -116,7 +125,8 @@ impl Found {
         room: &mut Room,
     ) -> Found {
         let mut found = Found::default();
-        for bucket in &request.buckets_req {
+        let (later, sooner) = in_rotation(context, &request.buckets_req);
+        for bucket in sooner.iter().chain(later) {
             let left = room.bytes().saturating_sub(found.bytes);
             let part = Part { room, left };
             let (asked, answer, outcome) =
@@ -125,6 +135,7 @@ impl Found {
             found.push(asked.id, answer, outcome);
             tokio::task::yield_now().await;
         }
+        found.response.buckets_resp.rotate_right(later.len());
         found
     }
 
@@ -189,7 +200,8 @@ async fn look_up(
         original_partition_name: bucket.original_partition_name.clone(),
         ..PbLookupRespForBucket::default()
     };
-    let found = async {
+    let room = part.room;
+    let found = room.in_time(async {
         let (open, kv) = keyed::bucket(context, asked).await?;
         let mut found = values_of(&kv, &bucket.keys, &mut part).await?;
         if let Some(insert) = insert {
@@ -202,7 +214,7 @@ async fn look_up(
                 .await?;
         }
         Ok(found)
-    };
+    });
     let found = found.await;
     (asked, answer, found)
 }
@@ -241,12 +253,22 @@ async fn values_of(
     Ok(found)
 }
 
+/// Those that have their turn later, and those that have it sooner. Clients may ask for one with the
+/// same others each time: were it always the last of them, it would never be known whether it
+/// fits alone. The numbers of their requests times the golden ratio get to every place soon, also
+/// when other requests come between.
+fn in_rotation<'b, B>(context: &Context, buckets: &'b [B]) -> (&'b [B], &'b [B]) {
+    let fraction = context.request_id.cast_unsigned().wrapping_mul(0x9e37_79b9);
+    let begin = (u64::from(fraction) * buckets.len() as u64) >> 32;
+    buckets.split_at(usize::try_from(begin).expect("less than there are"))
+}
+
 /// Why a bucket is not answered. What did not fit beside the buckets before it is asked for again,
-/// when those are answered.
+/// when those are answered; unless they are so small that it will not fit then.
 fn failure(context: &Context, stop: Stop, before: usize) -> Failure {
     match stop {
         Stop::Failed(failure) => failure,
-        Stop::NoRoom(NoRoom::Full) if before == 0 => {
+        Stop::NoRoom(NoRoom::Full) if before < room::STEP_BYTES => {
             room::too_large(context, "the values", "ask for fewer keys at a time")
         }
         Stop::NoRoom(NoRoom::Full) => {
@@ -264,7 +286,10 @@ pub async fn prefix(context: &Context, request: PrefixLookupRequest) -> Result<R
     resolve::check_bucket_count(request.buckets_req.len())?;
     let prefixes: usize = request.buckets_req.iter().map(|b| b.keys.len()).sum();
     let usual = prefixes.saturating_mul(PREFIX_BYTES).min(FIRST_BYTES_MAX);
-    let mut room = Room::first(context, usual).await?;
+    let ids = request.buckets_req.iter();
+    let ids = ids.map(|b| resolve::tablet_id(request.table_id, b.partition_id, b.bucket_id));
+    keyed::open(context, ids).await;
+    let mut room = Room::first(context, usual..=usual).await?;
     let rows = match PrefixRows::find(context, &request, &mut room).await {
         Some(rows) => rows,
         None => {
@@ -295,7 +320,11 @@ impl PrefixRows {
     ) -> Option<PrefixRows> {
         let mut rows = PrefixRows::default();
         // One bucket after the other: how many rows a prefix has is not known before.
-        for bucket in &request.buckets_req {
+        let (later, sooner) = match room.has_turn() {
+            true => in_rotation(context, &request.buckets_req),
+            false => request.buckets_req.split_at(0),
+        };
+        for bucket in sooner.iter().chain(later) {
             let asked = Asked {
                 id: resolve::tablet_id(request.table_id, bucket.partition_id, bucket.bucket_id),
                 routing_bucket_count: bucket.routing_bucket_count,
@@ -306,7 +335,8 @@ impl PrefixRows {
                 ..PbPrefixLookupRespForBucket::default()
             };
             let left = room.bytes().saturating_sub(rows.bytes);
-            match rows_of(context, asked, bucket, Part { room, left }).await {
+            let part = Part { room, left };
+            match room.in_time(rows_of(context, asked, bucket, part)).await {
                 Ok(lists) => {
                     rows.bytes += lists.iter().flatten().map(Bytes::len).sum::<usize>();
                     let list = |values| PbValueList { values };
@@ -322,6 +352,7 @@ impl PrefixRows {
             }
             rows.response.buckets_resp.push(answer);
         }
+        rows.response.buckets_resp.rotate_right(later.len());
         Some(rows)
     }
 }

@@ -23,6 +23,7 @@ use crate::tablets::OpenBucket;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Insert {
     until: Until,
+    timeout_ms: i32,
     deadline: Instant,
 }
 
@@ -38,8 +39,17 @@ impl Insert {
         };
         Ok(Some(Insert {
             until: acks::until(wanted)?,
+            timeout_ms,
             deadline: acks::deadline(timeout_ms),
         }))
+    }
+
+    /// With its time from now on.
+    pub(super) fn anew(self) -> Insert {
+        Insert {
+            deadline: acks::deadline(self.timeout_ms),
+            ..self
+        }
     }
 }
 
