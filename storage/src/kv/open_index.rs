@@ -21,8 +21,9 @@ use super::index::{
     Index, IndexError, IndexSpec, IndexStore, IndexUsage, LogEnds, OpenedIndex, Rebuild,
 };
 
-/// How long an opening waits for readers of what was open before. All but scans are short, and
-/// these see that they have to end.
+/// How long an opening waits for readers of what was open before. All but scans are short, and these
+/// see that they have to end, but for a limit scan that waits for memory: the next attempt comes
+/// after it.
 const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// An index that is open, for its owner and its readers; it closes when the last one drops it.
