@@ -58,6 +58,8 @@ func franz(server string) error {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(server),
 		kgo.ProducerLinger(2*time.Millisecond),
+		// A broker that is killed between accepting a connection and answering it is no wrong configuration.
+		kgo.AlwaysRetryEOF(),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
 	)
 	if err != nil {
