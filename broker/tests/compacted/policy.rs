@@ -45,6 +45,13 @@ impl Clients {
         shown.value.expect("a value").to_string()
     }
 
+    /// Makes `fluss.log` and, with a primary key, `fluss.rows`.
+    async fn create_fluss_tables(&mut self) {
+        let keyed = Keyed::new().table(1, &[]);
+        self.fluss.create_table(&path("log"), &log_table(1)).await;
+        self.fluss.create_table(&path("rows"), &keyed).await;
+    }
+
     async fn topic_id(&mut self, name: &str) -> String {
         let request = MetadataRequest::default().with_topics(None);
         let answer = self.kafka.ask(12, request).await.expect("an answer");
@@ -252,12 +259,7 @@ async fn a_topic_that_became_another_table_has_one_number_for_scans_and_snapshot
 async fn tables_of_fluss_clients_show_the_policy_of_their_kind_and_keep_it() {
     let broker = TestBroker::start().await;
     let mut clients = Clients::connect(&broker).await;
-    clients
-        .fluss
-        .create_table(&path("log"), &log_table(1))
-        .await;
-    let keyed = Keyed::new().table(1, &[]);
-    clients.fluss.create_table(&path("rows"), &keyed).await;
+    clients.create_fluss_tables().await;
     for brokers in ["compact", "delete"] {
         let changed = clients.set(BROKER, "", "log.cleanup.policy", brokers);
         assert_eq!(changed.await, 0);
@@ -284,12 +286,7 @@ async fn tables_of_fluss_clients_show_the_policy_of_their_kind_and_keep_it() {
 async fn a_log_table_of_a_fluss_client_may_be_kept_for_ever() {
     let broker = TestBroker::start().await;
     let mut clients = Clients::connect(&broker).await;
-    clients
-        .fluss
-        .create_table(&path("log"), &log_table(1))
-        .await;
-    let keyed = Keyed::new().table(1, &[]);
-    clients.fluss.create_table(&path("rows"), &keyed).await;
+    clients.create_fluss_tables().await;
     let kept = clients.set(TOPIC, "fluss.log", "cleanup.policy", "").await;
     assert_eq!(kept, 0);
     let refused = clients.set(TOPIC, "fluss.rows", "cleanup.policy", "").await;
