@@ -202,10 +202,14 @@ pub struct GroupConfig {
     pub commit_timeout: Duration,
 }
 
-/// Of the memory, a cache takes this part unless it is told how much.
-const MEMORY_PART: u64 = 16;
+/// Of the memory, the caches take these parts unless they are told how much.
+const BLOCK_CACHE_PART: u64 = 8;
+const ROW_CACHE_PART: u64 = 32;
 /// With less, the filters of a few files alone would fill the cache.
 const BLOCK_CACHE_BYTES_MIN: usize = 8 << 20;
+/// Of the block cache, what write buffers may take by default.
+const WRITE_BUFFERS_PART: usize = 8;
+const WRITE_BUFFERS_BYTES_MIN: usize = 1 << 20;
 
 impl Config {
     /// Threads and patience of the process.
@@ -389,20 +393,25 @@ impl Config {
 
     /// The indexes of primary-key tables, on a machine with so many bytes of memory.
     pub fn indexes(&self, memory_bytes: u64) -> IndexConfig {
-        let share = |name, at_least: usize| match self.integer(name) {
-            None | Some(..0) => usize::try_from(memory_bytes / MEMORY_PART)
+        let share = |name, part: u64, at_least: usize| match self.integer(name) {
+            None | Some(..0) => usize::try_from(memory_bytes / part)
                 .unwrap_or(usize::MAX)
                 .max(at_least),
             Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
         };
         let rate = self.count("kv.rocksdb.shared-rate-limiter.bytes-per-sec") as u64;
         let small = |name| u16::try_from(self.count(name)).unwrap_or(u16::MAX);
+        let cache = "kv.rocksdb.shared-block-cache.size";
+        let cache_bytes_max = share(cache, BLOCK_CACHE_PART, 256 << 20).max(BLOCK_CACHE_BYTES_MIN);
+        let write_buffers = self.integer("kv.rocksdb.shared-write-buffer.size");
+        let write_buffers = write_buffers.and_then(|bytes| usize::try_from(bytes).ok());
         IndexConfig {
             rocks: RocksConfig {
-                cache_bytes_max: share("kv.rocksdb.shared-block-cache.size", 256 << 20)
-                    .max(BLOCK_CACHE_BYTES_MIN),
-                row_cache_bytes_max: share("vltava.kv.row.cache.bytes", 64 << 20),
-                write_buffers_bytes_max: self.count("kv.rocksdb.shared-write-buffer.size"),
+                cache_bytes_max,
+                row_cache_bytes_max: share("vltava.kv.row.cache.bytes", ROW_CACHE_PART, 64 << 20),
+                write_buffers_bytes_max: write_buffers
+                    .unwrap_or(cache_bytes_max / WRITE_BUFFERS_PART)
+                    .max(WRITE_BUFFERS_BYTES_MIN),
                 write_buffer_bytes_max: self.count("kv.rocksdb.writebuffer.size"),
                 background_threads: small("kv.rocksdb.thread.num"),
                 compaction_bytes_per_second_max: (rate > 0).then_some(rate),

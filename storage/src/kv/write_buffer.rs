@@ -298,11 +298,11 @@ impl WriteBuffer {
     /// Calls `apply` with key and value (none: remove) of the entries whose offsets are below
     /// `end`, in order, leaving out those that a later one of them replaces. They stay until
     /// [`WriteBuffer::remove_below`], so that reads find them while the index is written.
-    pub fn for_each_below<E>(
-        &self,
+    pub fn for_each_below<'b>(
+        &'b self,
         end: Offset,
-        mut apply: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
-    ) -> Result<Applied, E> {
+        mut apply: impl FnMut(&'b [u8], Option<&'b [u8]>),
+    ) -> Applied {
         let at = self.position();
         let mut applied = Applied::default();
         for (number, entry) in (self.first_entry..).zip(&self.entries) {
@@ -324,10 +324,10 @@ impl WriteBuffer {
                 *n != number && offset.is_some_and(|offset| offset < end)
             });
             if let Some((key, value)) = at.key_and_value(entry).filter(|_| !replaced) {
-                apply(key, value)?;
+                apply(key, value);
             }
         }
-        Ok(applied)
+        applied
     }
 
     /// Forgets the entries whose offsets are below `end`: the index has them.

@@ -149,6 +149,7 @@ impl BucketWriter {
         let upserts = plan.upsert_looks_up(changelog.image());
         let deletes = plan.delete_looks_up();
         let mut answers = Vec::with_capacity(batch.len());
+        // Keys in the order in which they come, each once.
         let mut keys = Vec::new();
         let mut places = HashMap::with_hasher(RandomState::default());
         for record in batch.records() {
@@ -158,15 +159,24 @@ impl BucketWriter {
                 deletes
             };
             let ask = needed && self.buffer.get(record.key).is_none();
-            // A key that many records of the batch name is looked up once.
             let place = ask.then(|| {
                 *places.entry(record.key).or_insert_with(|| {
-                    keys.push(record.key);
+                    keys.push((record.key, keys.len()));
                     keys.len() - 1
                 })
             });
             answers.push(place);
         }
+        // Neighbours share most of their way through the index.
+        keys.sort_unstable();
+        let mut sorted = vec![0; keys.len()];
+        for (at, (_, place)) in keys.iter().enumerate() {
+            sorted[*place] = at;
+        }
+        for place in answers.iter_mut().flatten() {
+            *place = sorted[*place];
+        }
+        let keys: Vec<&[u8]> = keys.into_iter().map(|(key, _)| key).collect();
         // Most of what is changed is logged, so that more would be refused later.
         let max = changelog.bytes_max();
         self.found.restart(max);
@@ -251,14 +261,19 @@ impl BucketWriter {
         if end <= before.applied {
             return Ok(());
         }
-        let mut changes = index.start();
+        let mut rows = Vec::with_capacity(self.buffer.len());
         let applied = self.buffer.for_each_below(end, |key, value| {
+            rows.push((key, value));
+        });
+        // Each key is there once. Neighbours share most of their way down the index's sorted list.
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        let mut changes = index.start();
+        for (key, value) in rows {
             match value {
                 Some(value) => changes.put(key, value),
                 None => changes.remove(key),
             }
-            Ok::<(), IndexError>(())
-        })?;
+        }
         changes.commit(IndexState {
             applied: end,
             epoch,

@@ -8,22 +8,22 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Memory of all indexes together: blocks of their files with filters, and what was written \
-         and is not on disk yet. At least 8 MiB; -1 for a sixteenth of what the machine or the \
+         and is not on disk yet. At least 8 MiB; -1 for an eighth of what the machine or the \
          container has, at least 256 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),
     fluss(
         "kv.rocksdb.shared-write-buffer.size",
-        long_from(1 << 20).of(Unit::Bytes),
-        Some("100663296"),
-        "Of that memory, what was written and is not on disk yet. The bucket that is written to \
-         next goes to disk when it is full.",
+        long_from(-1).of(Unit::Bytes),
+        Some("-1"),
+        "Of that memory, what was written and is not on disk yet; at least 1 MiB, -1 for an eighth \
+         of it. The bucket that is written to next goes to disk when it is full.",
     )
     .within(Section::PrimaryKeys),
     fluss(
         "kv.rocksdb.writebuffer.size",
         long_from(64 << 10).of(Unit::Bytes),
-        Some("33554432"),
+        Some("67108864"),
         "What one bucket may hold in memory before it goes to disk.",
     )
     .within(Section::PrimaryKeys),
@@ -54,7 +54,7 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Memory of rows of all buckets that were asked for lately, which lookups and merges find \
-         without the files of an index. Besides the block cache. 0 for none; -1 for a sixteenth of \
+         without the files of an index. Besides the block cache. 0 for none; -1 for a thirty-second of \
          what the machine or the container has, at least 64 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),

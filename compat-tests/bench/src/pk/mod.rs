@@ -14,7 +14,7 @@ use crate::report::{Figures, Report};
 use crate::servers::{self, FLUSS, FSYNC, PAGE_CACHE, Server};
 use fluss::metadata::TablePath;
 use load::Lookup;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 pub const UPSERT: &str = "Primary keys: upsert";
@@ -31,6 +31,12 @@ const CONCURRENCY: &[usize] = &[1, 64, 512];
 const UPDATED_PART: usize = 10;
 /// The table of prefix lookups has this part of the rows.
 const ORDERS_PART: usize = 10;
+
+/// A server that takes less than this part of a processor rests, if it goes on so for a second.
+const AT_REST: f64 = 0.1;
+/// Nobody waits longer than this for a server to rest.
+const REST_MAX: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// One server with its tables.
 struct Loaded<'a> {
@@ -52,7 +58,9 @@ pub fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         .build()?;
     report.note(format!(
         "Tables with a primary key have {} rows of {} bytes in {} buckets. Lookups are sent in batches of a quarter \
-         of what is under way (at most 128), so that fluss-rs's wait for a full batch is no part of a latency.",
+         of what is under way (at most 128), so that fluss-rs's wait for a full batch is no part of a latency. \
+         Processor time of upserts is counted until the server rests, with the flushes and compactions that they \
+         leave behind; their time is not.",
         options.rows,
         rows::ROW_BYTES,
         rows::BUCKETS
@@ -122,6 +130,7 @@ async fn fill<'a>(
         rows::customer(&mut random, rows::shuffled(index, options.rows), 0)
     })
     .await?;
+    rest(server).await?;
     report.row(UPSERT, NEW, server.name, vec![figures(server, cpu, done)?]);
     let cpu = server.cpu_seconds()?;
     let count = options.rows / ORDERS_PART;
@@ -129,6 +138,7 @@ async fn fill<'a>(
         rows::order(&mut random, rows::shuffled(index, count))
     })
     .await?;
+    rest(server).await?;
     report.row(
         UPSERT,
         ORDERS,
@@ -159,10 +169,27 @@ fn update(
             rows::customer(&mut random, id, 1 + round * count + index)
         });
         let done = runtime.block_on(load)?;
+        runtime.block_on(rest(loaded.server))?;
         // A row that was there leaves what it was and what it is.
         loaded.changes += 2 * count;
         Ok(done)
     })
+}
+
+/// Waits until a server has flushed and compacted what was written.
+async fn rest(server: &Server) -> Outcome<()> {
+    let start = Instant::now();
+    let mut quiet = Duration::ZERO;
+    while quiet < 2 * LOOK && start.elapsed() < REST_MAX {
+        let before = server.cpu_seconds()?;
+        tokio::time::sleep(LOOK).await;
+        let took = server.cpu_seconds()? - before;
+        quiet = match took < AT_REST * LOOK.as_secs_f64() {
+            true => quiet + LOOK,
+            false => Duration::ZERO,
+        };
+    }
+    Ok(())
 }
 
 fn changelog(

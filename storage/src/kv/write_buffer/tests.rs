@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -26,9 +25,8 @@ fn collect(buffer: &WriteBuffer, end: i64) -> (Applied, Entries) {
     let mut all = Vec::new();
     let applied = buffer.for_each_below(Offset::new(end), |key, value| {
         all.push((key.to_vec(), value.map(<[u8]>::to_vec)));
-        Ok::<(), Infallible>(())
     });
-    (applied.unwrap(), all)
+    (applied, all)
 }
 
 #[test]

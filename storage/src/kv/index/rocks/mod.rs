@@ -147,7 +147,7 @@ fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, O
         ColumnFamilyDescriptor::new(ROWS, shared.rows(&spec.prefix)),
         ColumnFamilyDescriptor::new(OURS, shared.ours()),
     ];
-    DB::open_cf_descriptors(&options, &spec.directory, families).map_err(|e| {
+    let db = DB::open_cf_descriptors(&options, &spec.directory, families).map_err(|e| {
         if e.as_ref().contains("does not exist (create_if_missing") {
             return Rebuild::Absent.into();
         }
@@ -155,7 +155,10 @@ fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, O
             IndexError::Corrupt(message) => Rebuild::Corrupt(message).into(),
             failed => OpenError::Index(failed),
         }
-    })
+    })?;
+    db.set_options_cf(rows(&db), options::CACHE_WHAT_IS_WRITTEN)
+        .map_err(error)?;
+    Ok(db)
 }
 
 fn ours(db: &DB) -> &ColumnFamily {
@@ -414,7 +417,9 @@ impl IndexBatch for Batch<'_> {
         options.disable_wal(true);
         let cached = index.cached.as_ref().map(|rows| {
             let mut writing = rows.start();
-            changes.iterate_cf(&mut writing);
+            if writing.has_any() {
+                changes.iterate_cf(&mut writing);
+            }
             writing
         });
         index.db.write_opt(changes, &options).map_err(error)?;

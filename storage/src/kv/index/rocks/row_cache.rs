@@ -13,7 +13,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockWriteGuard};
 use quick_cache::sync::Cache;
@@ -144,6 +144,8 @@ pub(super) struct IndexRows {
     index: u64,
     /// Batches that were written, or failed. Changes before the next fill can begin.
     written: AtomicU64,
+    /// Whether anybody ever looked up a row: a load of an index that nobody asks does not search here.
+    used: AtomicBool,
     /// Held by the one who writes a batch, and shared by those who fill.
     filling: RwLock<()>,
 }
@@ -155,12 +157,16 @@ impl IndexRows {
             index: cache.indexes.fetch_add(1, Ordering::Relaxed),
             cache: Arc::clone(cache),
             written: AtomicU64::new(0),
+            used: AtomicBool::new(false),
             filling: RwLock::new(()),
         }
     }
 
     /// Adds the value of a key; false, and nothing added, where it is not here.
     pub(super) fn find(&self, key: &[u8], found: &mut FoundRows) -> bool {
+        if !self.used.load(Ordering::Relaxed) {
+            return false;
+        }
         match self.cache.rows.get(&self.asked(key)) {
             Some(cached) if !cached.pending => {
                 found.push(Some(cached.row.value()));
@@ -184,6 +190,8 @@ impl IndexRows {
         if self.written.load(Ordering::Acquire) != since.0 {
             return;
         }
+        // Who writes next sees it: it waits for this lock.
+        self.used.store(true, Ordering::Relaxed);
         let mut scratch = Vec::new();
         for (key, value) in rows {
             self.insert(Row::new(&mut scratch, key, value), false);
@@ -240,6 +248,11 @@ impl Writing<'_> {
 
     fn remove(&mut self, key: &[u8]) {
         self.rows.cache.rows.remove(&self.rows.asked(key));
+    }
+
+    /// Whether any row can be here, so that the changes have to be told.
+    pub(super) fn has_any(&self) -> bool {
+        self.rows.used.load(Ordering::Relaxed)
     }
 
     /// The database has the changes.
@@ -324,6 +337,15 @@ mod tests {
         assert_eq!(found(&rows, b"k"), None);
         let other = IndexRows::new(&rows.cache);
         assert_eq!(found(&other, b""), None, "another index's row");
+    }
+
+    #[test]
+    fn who_writes_looks_here_once_anybody_asked() {
+        let rows = rows();
+        assert!(!rows.start().has_any());
+        fill(&rows, rows.moment(), b"k", b"old");
+        assert!(rows.start().has_any());
+        assert!(!IndexRows::new(&rows.cache).start().has_any(), "another's");
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl RocksShared {
     /// # Errors
     /// The machine refuses.
     pub fn new(config: RocksConfig) -> Result<Self, IndexError> {
-        let cache = Cache::new_lru_cache(config.cache_bytes_max);
+        // Blocks of any size; finding one takes no lock and moves no list.
+        let cache = Cache::new_hyper_clock_cache(config.cache_bytes_max, 0);
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             config.write_buffers_bytes_max,
             false,

@@ -460,6 +460,25 @@ proptest! {
 }
 
 #[test]
+fn what_was_flushed_is_still_in_memory() {
+    let home = TempDir::new().unwrap();
+    let index = RocksIndex::create(&spec(home.path()), &shared(), Offset::ZERO).unwrap();
+    let mut rows = index.start();
+    let keys: Vec<_> = (0..2_000u32).map(u32::to_be_bytes).collect();
+    for key in &keys {
+        rows.put(key, &[7; 50]);
+    }
+    rows.commit(state(1, 2_000)).unwrap();
+    index.flush().unwrap();
+    let mut found = FoundRows::new();
+    for keys in keys.chunks(100) {
+        let slices: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
+        assert!(index.look_up_cached(&slices, &mut found).unwrap());
+        assert!(found.iter().all(|value| value == Some(&[7; 50])));
+    }
+}
+
+#[test]
 fn what_no_memory_has_is_never_answered_from_memory() {
     let home = TempDir::new().unwrap();
     let spec = spec(home.path());
