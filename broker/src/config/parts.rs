@@ -207,9 +207,16 @@ const BLOCK_CACHE_PART: u64 = 8;
 const ROW_CACHE_PART: u64 = 32;
 /// With less, the filters of a few files alone would fill the cache.
 const BLOCK_CACHE_BYTES_MIN: usize = 8 << 20;
-/// Of the block cache, what write buffers may take by default.
+/// Of the block cache, what write buffers take by default, and what at least if half of it is more.
 const WRITE_BUFFERS_PART: usize = 8;
+const WRITE_BUFFERS_USUAL: usize = 96 << 20;
 const WRITE_BUFFERS_BYTES_MIN: usize = 1 << 20;
+
+fn write_buffers_of(cache_bytes_max: usize) -> usize {
+    (cache_bytes_max / WRITE_BUFFERS_PART)
+        .max(WRITE_BUFFERS_USUAL)
+        .min(cache_bytes_max / 2)
+}
 
 impl Config {
     /// Threads and patience of the process.
@@ -410,7 +417,7 @@ impl Config {
                 cache_bytes_max,
                 row_cache_bytes_max: share("vltava.kv.row.cache.bytes", ROW_CACHE_PART, 64 << 20),
                 write_buffers_bytes_max: write_buffers
-                    .unwrap_or(cache_bytes_max / WRITE_BUFFERS_PART)
+                    .unwrap_or_else(|| write_buffers_of(cache_bytes_max))
                     .max(WRITE_BUFFERS_BYTES_MIN),
                 write_buffer_bytes_max: self.count("kv.rocksdb.writebuffer.size"),
                 background_threads: small("kv.rocksdb.thread.num"),

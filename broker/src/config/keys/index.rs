@@ -17,7 +17,7 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Of that memory, what was written and is not on disk yet; at least 1 MiB, -1 for an eighth \
-         of it. The bucket that is written to next goes to disk when it is full.",
+         of it, or 96 MiB where that is more, but at most half of it. The bucket that is written to next goes to disk when it is full.",
     )
     .within(Section::PrimaryKeys),
     fluss(

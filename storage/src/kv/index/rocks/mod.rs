@@ -21,6 +21,7 @@ mod state;
 pub use shared::{RocksConfig, RocksShared};
 
 use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::ids::Offset;
@@ -66,6 +67,7 @@ pub struct RocksIndex {
     in_domain: Option<fn(&[u8]) -> bool>,
     /// Rows in memory; none where they may take none.
     cached: Option<IndexRows>,
+    _counted: Arc<()>,
     state: Mutex<IndexState>,
 }
 
@@ -95,6 +97,7 @@ impl RocksIndex {
             identity,
             in_domain: prefix::domain(&spec.prefix),
             cached: shared.rows_in_memory(),
+            _counted: shared.count_open(),
             state: Mutex::new(state),
         })
     }
@@ -115,6 +118,7 @@ impl RocksIndex {
             identity: spec.identity,
             in_domain: prefix::domain(&spec.prefix),
             cached: shared.rows_in_memory(),
+            _counted: shared.count_open(),
             state: Mutex::new(IndexState {
                 applied: Offset::ZERO,
                 epoch: None,

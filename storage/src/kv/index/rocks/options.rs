@@ -20,13 +20,15 @@ const TABLE_FORMAT: i32 = 5;
 const BLOCK_BYTES: usize = 8 << 10;
 /// Ten bits a key: one lookup of a hundred asks a file in vain.
 const FILTER_BITS: f64 = 10.0;
-/// Of a write buffer, for a filter of its keys: about 5 bits for a key with a row of 150 bytes. What
+/// Of a write buffer, for a filter of its keys: about 12 bits for a key with a row of 150 bytes. What
 /// is not in memory is then mostly known without a walk down the sorted list, whose steps all miss
-/// the processor's cache: that was nearly half of a lookup's time. Every open bucket has a filter, full or
-/// not, so that it must not be large.
-const MEMORY_FILTER_PART: f64 = 0.004;
+/// the processor's cache: that was nearly half of a lookup's time.
+const MEMORY_FILTER_PART: f64 = 0.008;
 /// The same where lookups by prefix use the filter too.
-const MEMORY_PREFIX_FILTER_PART: f64 = 0.008;
+const MEMORY_PREFIX_FILTER_PART: f64 = 0.012;
+/// Every open bucket has a filter, full or not, and pays for it with what it may write: of all write
+/// buffers together, the n-th bucket that is open may have this, divided by n.
+const ALL_FILTERS_PART: f64 = 1.0 / 16.0;
 /// Memory is taken in such pieces: small, because most buckets of many are small.
 const ARENA_BLOCK_BYTES: usize = 64 << 10;
 /// Compaction makes files of about this size; snapshots share them as wholes.
@@ -66,8 +68,13 @@ pub(super) fn database(config: &RocksConfig) -> Options {
     options
 }
 
-/// The family of rows.
-pub(super) fn rows(config: &RocksConfig, cache: &Cache, prefix: &[DataType]) -> Options {
+/// The family of rows of a database, besides which so many others are open.
+pub(super) fn rows(
+    config: &RocksConfig,
+    cache: &Cache,
+    prefix: &[DataType],
+    others: usize,
+) -> Options {
     let mut options = family(config);
     let mut table = table(cache);
     table.set_bloom_filter(FILTER_BITS, false);
@@ -79,8 +86,8 @@ pub(super) fn rows(config: &RocksConfig, cache: &Cache, prefix: &[DataType]) -> 
     options.set_level_zero_stop_writes_trigger(STOP_FILES);
     options.set_target_file_size_base(FILE_BYTES);
     options.set_max_bytes_for_level_base(LEVEL_BYTES);
-    // What is about to be compacted again is not worth it. The last level has nearly everything: zstd
-    // would save a tenth of it, for a quarter of the time of compactions and of lookups of blocks.
+    // What is about to be compacted again is not worth it. The last level has nearly everything, and
+    // zstd took two fifths of the time of compactions.
     options.set_compression_per_level(&[
         DBCompressionType::None,
         DBCompressionType::None,
@@ -91,12 +98,20 @@ pub(super) fn rows(config: &RocksConfig, cache: &Cache, prefix: &[DataType]) -> 
         DBCompressionType::Lz4,
     ]);
     options.set_memtable_whole_key_filtering(true);
-    options.set_memtable_prefix_bloom_ratio(MEMORY_FILTER_PART);
+    let mut part = MEMORY_FILTER_PART;
     if let Some(extractor) = prefix::extractor(prefix) {
         options.set_prefix_extractor(extractor);
-        options.set_memtable_prefix_bloom_ratio(MEMORY_PREFIX_FILTER_PART);
+        part = MEMORY_PREFIX_FILTER_PART;
     }
+    options.set_memtable_prefix_bloom_ratio(memory_filter(config, part, others));
     options
+}
+
+/// How much of its write buffer a bucket has for a filter, when it wants `part` of it.
+fn memory_filter(config: &RocksConfig, part: f64, others: usize) -> f64 {
+    let all = config.write_buffers_bytes_max as f64 * ALL_FILTERS_PART;
+    let one = config.write_buffer_bytes_max.max(1) as f64;
+    part.min(all / (others + 1) as f64 / one)
 }
 
 /// The family of the state: one key, written over and over.
@@ -125,4 +140,20 @@ fn table(cache: &Cache) -> BlockBasedOptions {
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_of_many_buckets_leave_room_to_write() {
+        let config = RocksConfig::default();
+        let buffer = config.write_buffer_bytes_max as f64;
+        let filter = |others| memory_filter(&config, MEMORY_FILTER_PART, others) * buffer;
+        assert_eq!(filter(0), MEMORY_FILTER_PART * buffer);
+        assert!(filter(9_999) > 0.0);
+        let all: f64 = (0..10_000).map(filter).sum();
+        assert!(all < config.write_buffers_bytes_max as f64 / 2.0, "{all}");
+    }
 }

@@ -35,7 +35,7 @@ impl Default for RocksConfig {
             cache_bytes_max: 512 << 20,
             row_cache_bytes_max: 256 << 20,
             write_buffers_bytes_max: 128 << 20,
-            write_buffer_bytes_max: 32 << 20,
+            write_buffer_bytes_max: 64 << 20,
             background_threads: 2,
             compaction_bytes_per_second_max: Some(64 << 20),
             files_open_max: 256,
@@ -49,6 +49,8 @@ pub struct RocksShared {
     cache: Cache,
     write_buffers: WriteBufferManager,
     row_cache: Option<Arc<RowCache>>,
+    /// Each open index has one of these.
+    open: Arc<()>,
     /// Copies of it share the rate limiter and the logger.
     database: Options,
 }
@@ -80,6 +82,7 @@ impl RocksShared {
         database.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
         Ok(RocksShared {
             row_cache: RowCache::new(config.row_cache_bytes_max),
+            open: Arc::new(()),
             config,
             cache,
             write_buffers,
@@ -100,12 +103,18 @@ impl RocksShared {
         self.row_cache.as_ref().map(IndexRows::new)
     }
 
+    /// To be kept by an index while it is open.
+    pub(super) fn count_open(&self) -> Arc<()> {
+        Arc::clone(&self.open)
+    }
+
     pub(super) fn database(&self) -> Options {
         self.database.clone()
     }
 
     pub(super) fn rows(&self, prefix: &[DataType]) -> Options {
-        options::rows(&self.config, &self.cache, prefix)
+        let others = Arc::strong_count(&self.open) - 1;
+        options::rows(&self.config, &self.cache, prefix, others)
     }
 
     pub(super) fn ours(&self) -> Options {
