@@ -404,7 +404,10 @@ impl Config {
             None | Some(..0) => usize::try_from(memory_bytes / part)
                 .unwrap_or(usize::MAX)
                 .max(at_least),
-            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            // No cache could be larger, and this one reserves room for what it is told.
+            Some(bytes) => {
+                usize::try_from(memory_bytes.min(bytes.unsigned_abs())).unwrap_or(usize::MAX)
+            }
         };
         let rate = self.count("kv.rocksdb.shared-rate-limiter.bytes-per-sec") as u64;
         let small = |name| u16::try_from(self.count(name)).unwrap_or(u16::MAX);

@@ -296,7 +296,8 @@ impl WriteBuffer {
     }
 
     /// Calls `apply` with key and value (none: remove) of the entries whose offsets are below
-    /// `end`, in order, leaving out those that a later one of them replaces. They stay until
+    /// `end`, in order, leaving out those that the newest entry of their key replaces, if that is below
+    /// `end`: otherwise a key comes several times, the last time with what counts. They stay until
     /// [`WriteBuffer::remove_below`], so that reads find them while the index is written.
     pub fn for_each_below<'b>(
         &'b self,

@@ -265,8 +265,9 @@ impl BucketWriter {
         let applied = self.buffer.for_each_below(end, |key, value| {
             rows.push((key, value));
         });
-        // Each key is there once. Neighbours share most of their way down the index's sorted list.
-        rows.sort_unstable_by_key(|(key, _)| *key);
+        // Neighbours share most of their way down the index's sorted list. A key may be there several
+        // times, when its newest change is not below `end`: these stay in their order.
+        rows.sort_by_key(|(key, _)| *key);
         let mut changes = index.start();
         for (key, value) in rows {
             match value {
@@ -440,6 +441,35 @@ mod tests {
             .apply(Offset::new(5), None, &bucket.index)
             .unwrap();
         assert_eq!(bucket.index.state(), state);
+    }
+
+    #[test]
+    fn of_a_key_that_changes_again_later_the_index_gets_the_last_change_before() {
+        let all = |value| (0..100).map(move |key| (key, Some(value)));
+        let stored = |bucket: &Fixture| {
+            let keys: Vec<_> = (0..100).map(i32::to_be_bytes).collect();
+            let keys: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
+            let mut found = FoundRows::new();
+            bucket.index.get_many(&keys, &mut found).unwrap();
+            found
+                .iter()
+                .map(|value| value.map(<[u8]>::to_vec))
+                .collect::<Vec<_>>()
+        };
+        let mut bucket = Fixture::new(two_columns(), ChangelogImage::Full, 1 << 20);
+        let twice: Vec<_> = all(1).chain(all(2)).collect();
+        let first = bucket.put(&twice).unwrap();
+        let later = bucket.put(&all(3).collect::<Vec<_>>()).unwrap();
+        let end = Offset::new(first.log_batch.record_count.into());
+        bucket.writer.place(first.id, Offset::new(0));
+        bucket.writer.place(later.id, end);
+        bucket.writer.apply(end, None, &bucket.index).unwrap();
+
+        let mut plain = Fixture::new(two_columns(), ChangelogImage::Full, 1 << 20);
+        let put = plain.put(&all(2).collect::<Vec<_>>()).unwrap();
+        plain.writer.place(put.id, Offset::new(0));
+        plain.writer.apply(end, None, &plain.index).unwrap();
+        assert_eq!(stored(&bucket), stored(&plain));
     }
 
     #[test]

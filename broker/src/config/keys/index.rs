@@ -8,7 +8,7 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Memory of all indexes together: blocks of their files with filters, and what was written \
-         and is not on disk yet. At least 8 MiB; -1 for an eighth of what the machine or the \
+         and is not on disk yet. At least 8 MiB, at most the memory that there is; -1 for an eighth of what the machine or the \
          container has, at least 256 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),

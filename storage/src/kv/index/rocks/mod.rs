@@ -160,8 +160,10 @@ fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, O
             failed => OpenError::Index(failed),
         }
     })?;
-    db.set_options_cf(rows(&db), options::CACHE_WHAT_IS_WRITTEN)
-        .map_err(error)?;
+    if let Err(error) = db.set_options_cf(rows(&db), options::CACHE_WHAT_IS_WRITTEN) {
+        tracing::warn!(directory = %spec.directory.display(), %error,
+            "cannot keep what is written in the cache of blocks, lookups will be slower");
+    }
     Ok(db)
 }
 

@@ -97,6 +97,9 @@ pub(super) fn rows(
         DBCompressionType::Lz4,
         DBCompressionType::Lz4,
     ]);
+    // With dynamic levels, the second of these is that of the lowest level that has files, which in
+    // most buckets is the only one.
+    options.set_bottommost_compression_type(DBCompressionType::Lz4);
     options.set_memtable_whole_key_filtering(true);
     let mut part = MEMORY_FILTER_PART;
     if let Some(extractor) = prefix::extractor(prefix) {
