@@ -404,7 +404,7 @@ impl Config {
             None | Some(..0) => usize::try_from(memory_bytes / part)
                 .unwrap_or(usize::MAX)
                 .max(at_least),
-            // No cache could be larger, and this one reserves room for what it is told.
+            // More could not be used, and the block cache reserves room for as much as it is told.
             Some(bytes) => {
                 usize::try_from(memory_bytes.min(bytes.unsigned_abs())).unwrap_or(usize::MAX)
             }

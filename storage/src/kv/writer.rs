@@ -8,9 +8,6 @@
 //! The log, the index and the order of these calls are the caller's. Facts: Fluss server semantics
 //! of PUT_KV; `KvTablet.java`.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
 use protocol::batch::{SourceBlock, UnassignedBatch};
 use protocol::fluss::buffer_codec::Compressor;
 use protocol::fluss::kv_batch::KvBatch;
@@ -148,35 +145,28 @@ impl BucketWriter {
     ) -> Result<Vec<Option<usize>>, PutError> {
         let upserts = plan.upsert_looks_up(changelog.image());
         let deletes = plan.delete_looks_up();
-        let mut answers = Vec::with_capacity(batch.len());
-        // Keys in the order in which they come, each once.
-        let mut keys = Vec::new();
-        let mut places = HashMap::with_hasher(RandomState::default());
-        for record in batch.records() {
+        let mut asked = Vec::new();
+        for (at, record) in batch.records().enumerate() {
             let needed = if record.row.is_some() {
                 upserts
             } else {
                 deletes
             };
-            let ask = needed && self.buffer.get(record.key).is_none();
-            let place = ask.then(|| {
-                *places.entry(record.key).or_insert_with(|| {
-                    keys.push((record.key, keys.len()));
-                    keys.len() - 1
-                })
-            });
-            answers.push(place);
+            if needed && self.buffer.get(record.key).is_none() {
+                asked.push((record.key, at));
+            }
         }
-        // Neighbours share most of their way through the index.
-        keys.sort_unstable();
-        let mut sorted = vec![0; keys.len()];
-        for (at, (_, place)) in keys.iter().enumerate() {
-            sorted[*place] = at;
+        // Neighbours share most of their way through the index. A key that many records of the batch
+        // name is looked up once.
+        asked.sort_unstable();
+        let mut answers = vec![None; batch.len()];
+        let mut keys: Vec<&[u8]> = Vec::with_capacity(asked.len());
+        for (key, at) in asked {
+            if keys.last() != Some(&key) {
+                keys.push(key);
+            }
+            answers[at] = Some(keys.len() - 1);
         }
-        for place in answers.iter_mut().flatten() {
-            *place = sorted[*place];
-        }
-        let keys: Vec<&[u8]> = keys.into_iter().map(|(key, _)| key).collect();
         // Most of what is changed is logged, so that more would be refused later.
         let max = changelog.bytes_max();
         self.found.restart(max);

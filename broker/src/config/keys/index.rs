@@ -8,8 +8,8 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Memory of all indexes together: blocks of their files with filters, and what was written \
-         and is not on disk yet. At least 8 MiB, at most the memory that there is; -1 for an eighth of what the machine or the \
-         container has, at least 256 MiB. It is taken as it is needed.",
+         and is not on disk yet. At least 8 MiB, at most the memory that there is; -1 for an eighth \
+         of what the machine or the container has, at least 256 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),
     fluss(
@@ -17,7 +17,8 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Of that memory, what was written and is not on disk yet; at least 1 MiB, -1 for an eighth \
-         of it, or 96 MiB where that is more, but at most half of it. The bucket that is written to next goes to disk when it is full.",
+         of it, or 96 MiB where that is more, but at most half of it. The bucket that is written to \
+         next goes to disk when it is full.",
     )
     .within(Section::PrimaryKeys),
     fluss(
@@ -54,8 +55,8 @@ pub(super) static KEYS: &[Key] = &[
         long_from(-1).of(Unit::Bytes),
         Some("-1"),
         "Memory of rows of all buckets that were asked for lately, which lookups and merges find \
-         without the files of an index. Besides the block cache. 0 for none; -1 for a thirty-second of \
-         what the machine or the container has, at least 64 MiB. It is taken as it is needed.",
+         without the files of an index. Besides the block cache. At most the memory that there is; 0 \
+         for none; -1 for a thirty-second of what the machine or the container has, at least 64 MiB. It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),
     ours(

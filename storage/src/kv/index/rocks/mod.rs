@@ -67,6 +67,7 @@ pub struct RocksIndex {
     in_domain: Option<fn(&[u8]) -> bool>,
     /// Rows in memory; none where they may take none.
     cached: Option<IndexRows>,
+    /// Counts this index among those that are open.
     _counted: Arc<()>,
     state: Mutex<IndexState>,
 }
