@@ -84,3 +84,10 @@ pub enum OpenIndexError {
     #[error("{0}")]
     Recently(String),
 }
+
+impl OpenIndexError {
+    /// True when the next attempt removes the index and makes it anew.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, OpenIndexError::Index(IndexError::Corrupt(_)))
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use protocol::ids::Offset;
 use tokio::sync::oneshot;
 
+use super::waiting::OpeningFailed;
 use super::{Core, Inner, KvError, Put, PutTicket, Slot};
 use crate::kv::index::{Index, IndexError, epoch_below};
 use crate::kv::writer::PutError;
@@ -23,6 +24,8 @@ pub(super) struct Queue {
     promised: bool,
     /// The write buffer is full: only what the log promises makes room.
     blocked: bool,
+    /// An opening of the index is to let the lane go on.
+    opening: bool,
     closed: bool,
 }
 
@@ -105,8 +108,16 @@ impl Inner {
 
     /// Puts and applies all that waits, until nothing does or another bucket wants the thread.
     fn run_lane(self: &Arc<Self>) {
+        // Who opens the index holds the lock for as long.
+        if self.index.read().is_none() {
+            return self.wait_for_index();
+        }
         let mut slot = self.core.lock();
         loop {
+            if !matches!(*slot, Slot::Open(_)) {
+                drop(slot);
+                return self.wait_for_index();
+            }
             let mut puts = {
                 let mut queue = self.queue.lock();
                 if queue.puts.is_empty() && !queue.promised {
@@ -122,26 +133,31 @@ impl Inner {
                 metrics::histogram!("vltava_kv_put_group_size").record(puts.len() as f64);
             }
             let mut appended = false;
-            while let Some(put) = puts.pop_front() {
-                match self.put_next(&mut slot, put) {
-                    Step::Done => appended = true,
-                    Step::Blocked(put) => {
+            while let Slot::Open(core) = &mut *slot
+                && let Some(put) = puts.pop_front()
+            {
+                match self.put_next(core, put) {
+                    Ok(Step::Done) => appended = true,
+                    Ok(Step::Blocked(put)) => {
                         puts.push_front(put);
                         break;
                     }
+                    Err(error) => self.lose_index(&mut slot, &error),
                 }
             }
             if appended {
                 self.log.appended_here();
             }
             self.apply(&mut slot);
-            if matches!(*slot, Slot::NotOpen | Slot::Damaged) {
-                // The index failed: who waits for its answer is owed another attempt, which a
-                // replay makes of the log. When it fails too, the next use tries again.
-                let _ = self.opened(&mut slot);
+            let are_left = !puts.is_empty();
+            if are_left {
+                self.put_back(puts);
             }
-            if !puts.is_empty() && self.put_back(puts, &slot) {
-                return;
+            match &*slot {
+                Slot::Open(core) if are_left && self.wait_for_room(core) => return,
+                Slot::Open(_) => {}
+                // The index failed: who waits for its answer is owed what the log promises.
+                _ => self.queue.lock().promised = true,
             }
             if self.resources.lanes.is_contended() {
                 self.schedule();
@@ -150,12 +166,8 @@ impl Inner {
         }
     }
 
-    /// Puts go back to the front of the queue. True when the lane has to wait for the log.
-    fn put_back(&self, mut puts: VecDeque<QueuedPut>, slot: &Slot) -> bool {
-        let room = match slot {
-            Slot::Open(core) => core.writer.buffer().is_empty(),
-            _ => true,
-        };
+    /// Puts go back to the front of the queue.
+    fn put_back(&self, mut puts: VecDeque<QueuedPut>) {
         let mut queue = self.queue.lock();
         queue.bytes += puts
             .iter()
@@ -163,8 +175,16 @@ impl Inner {
             .sum::<usize>();
         puts.append(&mut queue.puts);
         queue.puts = puts;
+    }
+
+    /// There was no room for a put. True when the lane has to wait for the log.
+    fn wait_for_room(&self, core: &Core) -> bool {
+        let mut queue = self.queue.lock();
         // The log may have promised more since the lane applied; offline, it never will.
-        if room || queue.promised || self.log.log().offline_cause().is_some() {
+        if core.writer.buffer().is_empty()
+            || queue.promised
+            || self.log.log().offline_cause().is_some()
+        {
             return false;
         }
         queue.blocked = true;
@@ -174,14 +194,44 @@ impl Inner {
         true
     }
 
-    fn put_next(self: &Arc<Self>, slot: &mut Slot, queued: QueuedPut) -> Step {
-        let core = match self.opened(slot) {
-            Ok(core) => core,
-            Err(error) => {
-                queued.refuse(error);
-                return Step::Done;
+    /// Without its index the lane goes on when an opener has tried. That may take as long as the log
+    /// is, in which the puts of other buckets are not held up.
+    fn wait_for_index(self: &Arc<Self>) {
+        {
+            let mut queue = self.queue.lock();
+            if queue.puts.is_empty() && !queue.promised {
+                queue.scheduled = false;
+                return;
             }
+            queue.opening = true;
+        }
+        self.open_soon();
+    }
+
+    /// An opening is over. When it failed, the next put has it tried again.
+    pub(super) fn opening_ended(self: &Arc<Self>, failed: Option<OpeningFailed>) {
+        let mut queue = self.queue.lock();
+        if !std::mem::take(&mut queue.opening) {
+            return;
+        }
+        let Some(failed) = failed else {
+            drop(queue);
+            self.schedule();
+            return;
         };
+        queue.scheduled = false;
+        queue.promised = false;
+        queue.bytes = 0;
+        let refused = std::mem::take(&mut queue.puts);
+        drop(queue);
+        for put in refused {
+            put.refuse(failed.clone().into());
+        }
+    }
+
+    /// # Errors
+    /// The index failed; the client was told.
+    fn put_next(&self, core: &mut Core, queued: QueuedPut) -> Result<Step, IndexError> {
         // A batch that is in the log already must not be merged with its own outcome.
         let log = self.log.log();
         let known = match (&queued.put.part, queued.put.source(log.id().bucket)) {
@@ -190,21 +240,14 @@ impl Inner {
             (None, None) => Ok(None),
         };
         match known {
-            Ok(None) => {}
+            Ok(None) => self.merge_and_append(core, queued),
             Ok(Some(known)) => {
                 self.log.answer_known(known, queued.until, queued.answer);
-                return Step::Done;
+                Ok(Step::Done)
             }
             Err(error) => {
                 queued.refuse(error.into());
-                return Step::Done;
-            }
-        }
-        match self.merge_and_append(core, queued) {
-            Ok(step) => step,
-            Err(error) => {
-                self.lose_index(slot, &error);
-                Step::Done
+                Ok(Step::Done)
             }
         }
     }

@@ -48,9 +48,7 @@ impl Inner {
                     Err(error) => {
                         let log = self.log.log().id();
                         tracing::error!(%log, %error, "cannot open the index");
-                        let corrupt =
-                            matches!(&error, OpenIndexError::Index(IndexError::Corrupt(_)));
-                        *slot = match corrupt {
+                        *slot = match error.is_corrupt() {
                             true => Slot::Damaged,
                             false => Slot::Failed(FailedOpening {
                                 // The attempt may have waited for readers, longer than the pause.

@@ -1,8 +1,10 @@
-//! Waiting for the index without a thread. One worker opens it for all who want to read; an opening
-//! may take as long as the log is, and what else waits for the disk must get on meanwhile.
+//! Waiting for the index without a thread. One worker opens it for all who want to read, and for the
+//! lane; an opening may take as long as the log is, and what else waits for the disk must get on
+//! meanwhile.
 //!
 //! ```text
 //! index() ─► not open: ask ─► openers: open ─► all who wait look again
+//! lane ────────────┘                       └─► the lane goes on
 //! ```
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use super::{Inner, KvError, OpenIndex, OpenIndexError};
 /// An index that is lost again before who waited for it has it is asked for so many times.
 const ATTEMPTS: usize = 3;
 
-/// The openings that readers asked for.
+/// The openings that were asked for.
 #[derive(Default)]
 pub(super) struct Openings {
     /// One is queued or under way.
@@ -28,7 +30,7 @@ pub(super) struct Openings {
 struct Ended {
     count: u64,
     /// What the last one came to; nothing when the index was open then.
-    failed: Option<Failed>,
+    failed: Option<OpeningFailed>,
 }
 
 impl Openings {
@@ -39,17 +41,18 @@ impl Openings {
     }
 }
 
+/// Why an index is not open.
 #[derive(Clone)]
-enum Failed {
+pub(super) enum OpeningFailed {
     Closed,
     Open(Arc<OpenIndexError>),
 }
 
-impl From<Failed> for KvError {
-    fn from(failed: Failed) -> Self {
+impl From<OpeningFailed> for KvError {
+    fn from(failed: OpeningFailed) -> Self {
         match failed {
-            Failed::Closed => KvError::Closed,
-            Failed::Open(error) => KvError::Open(error),
+            OpeningFailed::Closed => KvError::Closed,
+            OpeningFailed::Open(error) => KvError::Open(error),
         }
     }
 }
@@ -66,7 +69,7 @@ impl Inner {
             self.open_soon();
             let failed = match ended.wait_for(|ended| ended.count > before).await {
                 Ok(now) => now.failed.clone(),
-                Err(_) => Some(Failed::Closed),
+                Err(_) => Some(OpeningFailed::Closed),
             };
             if let Some(failed) = failed {
                 return Err(failed.into());
@@ -77,20 +80,25 @@ impl Inner {
     }
 
     /// Has the index opened, once however many ask.
-    fn open_soon(self: &Arc<Self>) {
+    pub(super) fn open_soon(self: &Arc<Self>) {
         if self.openings.asked.swap(true, Ordering::AcqRel) {
             return;
         }
         let panicked = OpenIndexError::Recently("the opening panicked".to_owned());
         let mut opener = Opener {
             inner: Arc::clone(self),
-            failed: Some(Failed::Open(Arc::new(panicked))),
+            failed: Some(OpeningFailed::Open(Arc::new(panicked))),
         };
         self.resources.openers.run(move || {
-            opener.failed = match opener.inner.open_for_reading() {
+            let opened = match opener.inner.open_for_reading() {
+                // The second attempt removes it.
+                Err(KvError::Open(error)) if error.is_corrupt() => opener.inner.open_for_reading(),
+                opened => opened,
+            };
+            opener.failed = match opened {
                 Ok(_) => None,
-                Err(KvError::Open(error)) => Some(Failed::Open(error)),
-                Err(_) => Some(Failed::Closed),
+                Err(KvError::Open(error)) => Some(OpeningFailed::Open(error)),
+                Err(_) => Some(OpeningFailed::Closed),
             };
             // Tells them, as a panic does.
             drop(opener);
@@ -101,17 +109,20 @@ impl Inner {
 /// Who opens. However it ends, those who wait are told.
 struct Opener {
     inner: Arc<Inner>,
-    failed: Option<Failed>,
+    failed: Option<OpeningFailed>,
 }
 
 impl Drop for Opener {
     fn drop(&mut self) {
         let openings = &self.inner.openings;
+        let failed = self.failed.take();
         // Who sees the end of this one may ask for another.
         openings.asked.store(false, Ordering::Release);
         openings.ended.send_modify(|ended| {
             ended.count += 1;
-            ended.failed = self.failed.take();
+            ended.failed = failed.clone();
         });
+        // A lane that found it asked for has said before that it waits.
+        self.inner.opening_ended(failed);
     }
 }

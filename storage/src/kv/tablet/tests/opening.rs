@@ -212,6 +212,65 @@ fn who_waited_for_an_index_that_does_not_open_is_told() {
     });
 }
 
+#[test]
+fn a_bucket_that_is_opened_holds_up_puts_of_no_other() {
+    let store = Arc::new(SlowStore::default());
+    let buckets = buckets(&store, 3, 1);
+    let [(first, slow), (second, open), (third, waits)] = &buckets[..] else {
+        panic!("three buckets");
+    };
+    with_one_blocking_thread(async {
+        second
+            .put(open, None, &[(1, Some(1))])
+            .answer()
+            .await
+            .unwrap();
+        let gate = store.gate.lock();
+        let mut puts: Vec<_> = [(first, slow), (first, slow), (third, waits)]
+            .iter()
+            .zip(1..)
+            .map(|((fixture, kv), n)| fixture.put(kv, None, &[(n, Some(n))]).answer().boxed())
+            .collect();
+        store.wait_begun(2).await;
+        let answered = second.put(open, None, &[(1, Some(2))]).answer();
+        answered.await.unwrap();
+        assert_eq!(second.get(open, 1).await, Some(2));
+        for put in &mut puts {
+            assert!(put.now_or_never().is_none());
+        }
+        drop(gate);
+        for answered in join_all(puts).await {
+            answered.unwrap();
+        }
+        assert_eq!(first.get(slow, 2).await, Some(2));
+        assert_eq!(third.get(waits, 3).await, Some(3));
+    });
+    assert_eq!(store.begun.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn puts_of_a_bucket_that_does_not_open_are_refused() {
+    let store = Arc::new(SlowStore::default());
+    let buckets = buckets(&store, 1, 1);
+    let (fixture, kv) = &buckets[0];
+    let put = |n| fixture.put(kv, None, &[(n, Some(n))]).answer();
+    store.fails.store(true, Ordering::SeqCst);
+    with_one_blocking_thread(async {
+        for refused in join_all([put(1), put(2)]).await {
+            assert!(matches!(refused, Err(KvError::Open(_))), "{refused:?}");
+        }
+        assert_eq!(store.begun.load(Ordering::SeqCst), 1);
+        store.fails.store(false, Ordering::SeqCst);
+        fixture.simulation.clock.advance(Duration::from_secs(1));
+        put(3).await.unwrap();
+        assert_eq!(fixture.get(kv, 1).await, None);
+        assert_eq!(fixture.get(kv, 3).await, Some(3));
+        kv.discard();
+        let closed = put(4).await;
+        assert!(matches!(closed, Err(KvError::Closed)), "{closed:?}");
+    });
+}
+
 /// A scan of a bucket's rows whose client takes its time.
 async fn scan(kv: &KvTablet) -> Scan {
     let rows = Arc::new(kv.rows().await.unwrap());
