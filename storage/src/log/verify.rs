@@ -141,6 +141,7 @@ impl<'a> Walk<'a> {
                 })
             })
             .collect();
+        files::count_decided(disk, directory, &mut files)?;
         files.sort_by_key(|file| file.base);
         Ok(Walk {
             disk,

@@ -26,6 +26,8 @@ use crate::log::{FlushMode, LogConfig, LogContext, LogThreads, OpenFiles};
 use crate::tablet::ArrowCodec;
 use store::MemoryStore;
 
+const LOG_DIRECTORY: &str = "/logs/1/0";
+
 struct Fixture {
     log_format: LogFormat,
     simulation: Simulation,
@@ -84,7 +86,7 @@ impl Fixture {
             context,
             LogThreads::start(1, 1, 1 << 20).unwrap(),
             id,
-            PathBuf::from("/logs/1/0"),
+            PathBuf::from(LOG_DIRECTORY),
             config,
             LeaderEpoch::new(self.epoch),
         );

@@ -37,4 +37,4 @@ pub use round::{CleanError, Cleaned, Round};
 pub use rows::RowBatches;
 pub(super) use state::CleanState;
 pub use successors::{Successors, SuccessorsError};
-pub(super) use together::finish as finish_swaps;
+pub(super) use together::{decided as decided_swaps, finish as finish_swaps};

@@ -28,7 +28,7 @@ pub(super) struct Output {
 impl Output {
     /// Begins the file for the segment that `header` describes.
     pub(super) fn create(place: &SegmentPlace, header: SegmentHeader) -> Result<Output, LogError> {
-        let path = waiting(place, header.base);
+        let path = waiting(&place.directory, header.base);
         let file = place
             .disk
             .open(&path, OpenMode::CreateOrTruncate)

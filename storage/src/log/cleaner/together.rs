@@ -13,15 +13,15 @@
 //! another round has another generation and is none of it.
 
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::ids::Offset;
 
-use crate::env::OpenMode;
+use crate::env::{Disk, OpenMode};
 use crate::log::checkpoint::read_whole;
 use crate::log::error::LogError;
 use crate::log::frame::{i64_at, u32_at};
-use crate::log::segment::{SegmentHeader, SegmentPlace};
+use crate::log::segment::{SegmentHeader, SegmentPlace, file_name, read_header};
 
 const NAME: &str = "swaps";
 const MAGIC: [u8; 8] = *b"VLTSWAPS";
@@ -38,8 +38,8 @@ fn temporary(place: &SegmentPlace) -> PathBuf {
 }
 
 /// Where a segment is until it is put in place.
-pub(super) fn waiting(place: &SegmentPlace, base: Offset) -> PathBuf {
-    place.path(base, "cleaned.tmp")
+pub(super) fn waiting(directory: &Path, base: Offset) -> PathBuf {
+    directory.join(file_name(base, "cleaned.tmp"))
 }
 
 /// Writes down which segments are to be put in place. They are durable, and so are their names when
@@ -81,43 +81,55 @@ pub(super) fn forget(place: &SegmentPlace) -> Result<(), LogError> {
 /// Puts in place what a round had decided on before it was cut short. To be called before anything
 /// of the directory is read or removed.
 pub(in crate::log) fn finish(place: &SegmentPlace) -> Result<(), LogError> {
-    let path = path(place);
-    let there = place
-        .disk
-        .exists(&path)
-        .map_err(LogError::io("cannot look for", &path))?;
-    if !there {
+    let Some(waiting) = decided(&*place.disk, &place.directory)? else {
         return Ok(());
-    }
-    let Some(named) = decode(&read_whole(&*place.disk, &path)?) else {
-        return Err(LogError::Format {
-            path,
-            what: "a damaged list of cleaned segments".to_owned(),
-        });
     };
-    for (base, generation) in named {
-        let waiting = waiting(place, base);
-        let there = place
+    for (base, path) in waiting {
+        tracing::info!(path = %path.display(), "putting a cleaned segment in place");
+        let target = place.path(base, "log");
+        place
             .disk
-            .exists(&waiting)
-            .map_err(LogError::io("cannot look for", &waiting))?;
-        let is_named = there
-            && SegmentHeader::decode(&place.read_header(&waiting)?)
-                .is_some_and(|header| header.base == base && header.generation == generation);
-        if is_named {
-            tracing::info!(path = %waiting.display(), "putting a cleaned segment in place");
-            let target = place.path(base, "log");
-            place
-                .disk
-                .rename(&waiting, &target)
-                .map_err(LogError::io("cannot rename to", &target))?;
-        }
+            .rename(&path, &target)
+            .map_err(LogError::io("cannot rename to", &target))?;
     }
     place
         .disk
         .sync_directory(&place.directory)
         .map_err(LogError::io("cannot sync", &place.directory))?;
     forget(place)
+}
+
+/// Segments, by their base offset, that count before those of the same base that are in place: a
+/// round had decided on them before it was cut short. None without a list of such.
+pub(in crate::log) fn decided(
+    disk: &dyn Disk,
+    directory: &Path,
+) -> Result<Option<Vec<(Offset, PathBuf)>>, LogError> {
+    let exists = |path: &Path| {
+        disk.exists(path)
+            .map_err(LogError::io("cannot look for", path))
+    };
+    let list = directory.join(NAME);
+    if !exists(&list)? {
+        return Ok(None);
+    }
+    let Some(named) = decode(&read_whole(disk, &list)?) else {
+        return Err(LogError::Format {
+            path: list,
+            what: "a damaged list of cleaned segments".to_owned(),
+        });
+    };
+    let mut decided = Vec::with_capacity(named.len());
+    for (base, generation) in named {
+        let path = waiting(directory, base);
+        let is_named = exists(&path)?
+            && SegmentHeader::decode(&read_header(disk, &path)?)
+                .is_some_and(|header| header.base == base && header.generation == generation);
+        if is_named {
+            decided.push((base, path));
+        }
+    }
+    Ok(Some(decided))
 }
 
 fn encode(named: &[(Offset, u64)]) -> Vec<u8> {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use protocol::ids::Offset;
 
+pub(super) use header::file_name;
 pub(super) use header::{CLEANED_SPAN_MAX, HEADER_LENGTH, with_one_bit_repaired};
 pub use header::{SegmentHeader, base_of_file_name};
 use index_file::IndexFile;

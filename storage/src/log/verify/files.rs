@@ -1,10 +1,32 @@
 //! Which files of a log count, and whether they reach down to its start.
 
+use std::path::Path;
+
 use protocol::ids::Offset;
 
-use super::Walk;
+use super::{SegmentFile, Walk};
+use crate::env::{Disk, OpenMode};
+use crate::log::cleaner::decided_swaps;
 use crate::log::error::LogError;
 use crate::log::segment::{self, SegmentHeader};
+
+/// Cleaned segments that a round had decided on count in place of those that they are to replace: a
+/// crash may leave them beside the log, and the next start puts them there.
+pub(super) fn count_decided(
+    disk: &dyn Disk,
+    directory: &Path,
+    files: &mut Vec<SegmentFile>,
+) -> Result<(), LogError> {
+    for (base, path) in decided_swaps(disk, directory)?.into_iter().flatten() {
+        let length = disk
+            .open(&path, OpenMode::Read)
+            .and_then(|file| file.length())
+            .map_err(LogError::io("cannot open", &path))?;
+        files.retain(|file| file.base != base);
+        files.push(SegmentFile { base, length, path });
+    }
+    Ok(())
+}
 
 impl Walk<'_> {
     /// Segments below the log start are about to be removed; a crash may leave any of them.

@@ -1,6 +1,7 @@
 //! The changelog under the cleaner.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use proptest::prelude::*;
 use protocol::columnar::{ChangeTypes, Decoder, row_at};
@@ -8,8 +9,8 @@ use protocol::fluss::batch::{ChangeType, LogBatch};
 
 use super::*;
 use crate::kv::scan::Scanned;
-use crate::log::ReadRange;
 use crate::log::cleaner::{CleanError, Cleaned, OffsetMap, Round};
+use crate::log::{Expected, ReadRange, verify};
 
 /// Keys of the tests that fill maps.
 const KEYS: i32 = 20;
@@ -170,6 +171,14 @@ async fn a_map_that_fills_inside_a_batch_takes_no_insert_of_an_update_that_stays
     power_off(kv);
 }
 
+/// Frames of the log, which must be sound.
+fn checked(fixture: &Fixture) -> u64 {
+    let disk = fixture.simulation.env().disk;
+    let checked = verify(&*disk, Path::new(LOG_DIRECTORY), Expected::default()).unwrap();
+    assert!(!checked.is_damaged(), "{:?}", checked.findings);
+    checked.frames
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_loss_at_any_step_of_a_round_leaves_all_of_it_or_nothing() {
     let mut ends = Vec::new();
@@ -200,6 +209,11 @@ async fn a_power_loss_at_any_step_of_a_round_leaves_all_of_it_or_nothing() {
             Some(seed) => fixture.simulation.disk.crash(seed),
             None => fixture.simulation.disk.kill(),
         }
+        // What `vltava check` counts is what the start goes on with.
+        let counted = checked(&fixture);
+        power_off(fixture.open());
+        fixture.simulation.disk.kill();
+        assert_eq!(checked(&fixture), counted, "after {after}, {seed:?}");
         let kv = fixture.open();
         assert!(kv.inner.log.log().offline_cause().is_none());
         let left = changes(&fixture, &kv);

@@ -118,9 +118,11 @@ fn run(steps: Vec<Step>, seed: u64) {
                 if lose_checkpoint && disk.exists(&checkpoint).unwrap() {
                     disk.remove_file(&checkpoint).unwrap();
                 }
-                assert_sound(&simulation);
+                let counted = assert_sound(&simulation);
                 epoch += 1;
                 log = open(&simulation, epoch);
+                // What was checked is what the start reads.
+                assert_eq!(assert_sound(&simulation), counted);
                 check(&log, &history);
                 // The index of a broker that starts again is built from the log, or is older.
                 index = Index::of(&log);

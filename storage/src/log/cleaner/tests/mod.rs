@@ -231,8 +231,8 @@ fn named(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
     named.map(|(o, key)| (*o, (*key).to_owned())).collect()
 }
 
-/// Nothing that `vltava check` calls damage.
-fn assert_sound(simulation: &Simulation) {
+/// Nothing that `vltava check` calls damage. Gives the frames that it counts.
+fn assert_sound(simulation: &Simulation) -> u64 {
     let disk = simulation.env().disk;
     let verified = verify(&*disk, &PathBuf::from(DIRECTORY), Expected::default()).unwrap();
     let damage: Vec<_> = verified
@@ -241,6 +241,7 @@ fn assert_sound(simulation: &Simulation) {
         .filter(|finding| finding.severity != Severity::Derived)
         .collect();
     assert!(damage.is_empty(), "{damage:?}");
+    verified.frames
 }
 
 fn files(simulation: &Simulation) -> Vec<String> {
