@@ -153,6 +153,13 @@ pub(super) fn count(answer: &impl ErrorCodes, meter: &ApiMeter) {
     });
 }
 
+/// True when something of the answer is an error.
+pub(super) fn any(answer: &impl ErrorCodes) -> bool {
+    let mut any = false;
+    answer.each_code(&mut |code| any |= code != 0);
+    any
+}
+
 /// An answer whose error codes can be seen, wherever they stand in it.
 pub(super) trait ErrorCodes {
     /// Shows every code, 0 included.

@@ -106,14 +106,17 @@ table! {
 
 async fn produce(context: Context, request: ProduceRequest) -> Started {
     let queued = handlers::produce::start(&context, request).await;
-    if queued.is_unacknowledged() {
-        let answer = match queued.has_refusal() {
+    if !queued.is_unacknowledged() {
+        return later(context, queued.answer());
+    }
+    Started::later(Order::InOrder, async move {
+        let answer = queued.answer().await;
+        answer_errors::count(&answer, &context.meter);
+        match answer_errors::any(&answer) {
             true => Answer::Close("a batch with acks=0 was refused"),
             false => Answer::Nothing,
-        };
-        return Started::now(Order::InOrder, answer);
-    }
-    later(context, queued.answer())
+        }
+    })
 }
 
 async fn fetch(context: Context, request: FetchRequest) -> Started {

@@ -52,6 +52,11 @@ impl KafkaClient {
         self.stream.write_all(&body).await.expect("sent");
     }
 
+    /// Waits for the broker to end the connection. False when it sends something instead.
+    pub async fn is_closed(&mut self) -> bool {
+        self.stream.read_u8().await.is_err()
+    }
+
     /// Reads the answer to the last request.
     pub async fn read<R: Request>(&mut self, version: i16) -> R::Response {
         let length = self.stream.read_i32().await.expect("an answer");

@@ -271,15 +271,9 @@ fn append(
 }
 
 impl Queued {
-    /// The producer wants no answer.
+    /// The producer wants no answer. An error can only be told by closing the connection.
     pub fn is_unacknowledged(&self) -> bool {
         self.acks == 0
-    }
-
-    /// With acks=0 an error can only be told by closing the connection.
-    pub fn has_refusal(&self) -> bool {
-        let mut partitions = self.topics.iter().flat_map(|(_, partitions)| partitions);
-        partitions.any(|p| matches!(p.outcome, Outcome::Refused(_)))
     }
 
     /// Waits for the log and builds the answer. The append that was queued last is awaited first:

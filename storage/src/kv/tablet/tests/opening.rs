@@ -219,13 +219,14 @@ fn a_bucket_that_is_opened_holds_up_puts_of_no_other() {
     let [(first, slow), (second, open), (third, waits)] = &buckets[..] else {
         panic!("three buckets");
     };
+    let mut held = None;
     with_one_blocking_thread(async {
         second
             .put(open, None, &[(1, Some(1))])
             .answer()
             .await
             .unwrap();
-        let gate = store.gate.lock();
+        held = Some(store.gate.lock());
         let mut puts: Vec<_> = [(first, slow), (first, slow), (third, waits)]
             .iter()
             .zip(1..)
@@ -238,7 +239,7 @@ fn a_bucket_that_is_opened_holds_up_puts_of_no_other() {
         for put in &mut puts {
             assert!(put.now_or_never().is_none());
         }
-        drop(gate);
+        held.take();
         for answered in join_all(puts).await {
             answered.unwrap();
         }
