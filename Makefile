@@ -33,7 +33,7 @@ run: needs
 test: needs
 	@$(ENVIRONMENT); cargo test --quiet --no-fail-fast --locked --workspace $(ARGS)
 
-lint: needs
+lint: needs-compat
 	@.ci/lint
 
 generate: needs

@@ -147,7 +147,7 @@ fn follow(
             "{place:?} changed"
         );
         nexts.insert(place.0, place.1 + 1);
-        if read.fetch_add(1, Ordering::Relaxed) % 100 == 0 {
+        if read.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
             let _ = consumer.commit_message(&message, CommitMode::Async);
         }
     }

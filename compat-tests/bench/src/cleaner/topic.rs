@@ -83,10 +83,10 @@ impl Model {
                 position = batch::contents(batches).next_offset.unwrap_or(position);
                 outcome = batch::each_record(batches, |key, value| {
                     records += 1;
-                    if let (Some(key), Some(number)) = (key_number(key), value_number(value)) {
-                        if let Some(last) = found.get_mut(key) {
-                            *last = number;
-                        }
+                    if let (Some(key), Some(number)) = (key_number(key), value_number(value))
+                        && let Some(last) = found.get_mut(key)
+                    {
+                        *last = number;
                     }
                 });
             })?;

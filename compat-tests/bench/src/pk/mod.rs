@@ -130,7 +130,7 @@ async fn fill<'a>(
         rows::customer(&mut random, rows::shuffled(index, options.rows), 0)
     })
     .await?;
-    rest(server).await?;
+    note_unrest(report, UPSERT, NEW, rest(server).await?);
     report.row(UPSERT, NEW, server.name, vec![figures(server, cpu, done)?]);
     let cpu = server.cpu_seconds()?;
     let count = options.rows / ORDERS_PART;
@@ -138,7 +138,7 @@ async fn fill<'a>(
         rows::order(&mut random, rows::shuffled(index, count))
     })
     .await?;
-    rest(server).await?;
+    note_unrest(report, UPSERT, ORDERS, rest(server).await?);
     report.row(
         UPSERT,
         ORDERS,
@@ -162,6 +162,7 @@ fn update(
     runtime: &Runtime,
 ) -> Outcome<()> {
     let count = options.rows / UPDATED_PART;
+    let mut unrest = None;
     rounds(options, report, loaded, UPSERT, OLD, |loaded, round| {
         let mut random = Random(options.seed + round as u64);
         let load = load::upsert(&loaded.client, &loaded.customers, count, |index| {
@@ -169,15 +170,30 @@ fn update(
             rows::customer(&mut random, id, 1 + round * count + index)
         });
         let done = runtime.block_on(load)?;
-        runtime.block_on(rest(loaded.server))?;
+        unrest = runtime.block_on(rest(loaded.server))?.or(unrest);
         // A row that was there leaves what it was and what it is.
         loaded.changes += 2 * count;
         Ok(done)
-    })
+    })?;
+    note_unrest(report, UPSERT, OLD, unrest);
+    Ok(())
+}
+
+/// The name of a server whose work was waited for in vain.
+type Unrest = Option<&'static str>;
+
+fn note_unrest(report: &mut Report, part: &str, workload: &str, unrest: Unrest) {
+    if let Some(server) = unrest {
+        report.note(format!(
+            "{part}, {workload}: {server} still worked {} s after a round; what it did then counts for nobody, or \
+             for what came next.",
+            REST_MAX.as_secs(),
+        ));
+    }
 }
 
 /// Waits until a server has flushed and compacted what was written.
-async fn rest(server: &Server) -> Outcome<()> {
+async fn rest(server: &Server) -> Outcome<Unrest> {
     let start = Instant::now();
     let mut quiet = Duration::ZERO;
     while quiet < 2 * LOOK && start.elapsed() < REST_MAX {
@@ -189,7 +205,7 @@ async fn rest(server: &Server) -> Outcome<()> {
             false => Duration::ZERO,
         };
     }
-    Ok(())
+    Ok((quiet < 2 * LOOK).then_some(server.name))
 }
 
 fn changelog(
