@@ -149,10 +149,10 @@ fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, O
     options.create_missing_column_families(create);
     options.set_error_if_exists(create);
     let families = [
-        ColumnFamilyDescriptor::new(ROWS, shared.rows(&spec.prefix)),
+        ColumnFamilyDescriptor::new(ROWS, shared.rows(&spec.prefix).map_err(error)?),
         ColumnFamilyDescriptor::new(OURS, shared.ours()),
     ];
-    let db = DB::open_cf_descriptors(&options, &spec.directory, families).map_err(|e| {
+    DB::open_cf_descriptors(&options, &spec.directory, families).map_err(|e| {
         if e.as_ref().contains("does not exist (create_if_missing") {
             return Rebuild::Absent.into();
         }
@@ -160,12 +160,7 @@ fn open_db(spec: &IndexSpec, shared: &RocksShared, create: bool) -> Result<DB, O
             IndexError::Corrupt(message) => Rebuild::Corrupt(message).into(),
             failed => OpenError::Index(failed),
         }
-    })?;
-    if let Err(error) = db.set_options_cf(rows(&db), options::CACHE_WHAT_IS_WRITTEN) {
-        tracing::warn!(directory = %spec.directory.display(), %error,
-            "cannot keep what is written in the cache of blocks, lookups will be slower");
-    }
-    Ok(db)
+    })
 }
 
 fn ours(db: &DB) -> &ColumnFamily {

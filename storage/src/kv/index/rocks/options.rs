@@ -37,16 +37,13 @@ const FILE_BYTES: u64 = 32 << 20;
 /// so that their rows are compacted once.
 const LEVEL_BYTES: u64 = 8 * FILE_BYTES;
 
-/// What is flushed or compacted stays in the cache of blocks, so that it has not to be read again for
-/// the next lookup, and the blocks of files that it takes the place of leave. To be set once a database
-/// is open: there is no other way from here.
-pub(super) const CACHE_WHAT_IS_WRITTEN: &[(&str, &str)] = &[
-    (
-        "block_based_table_factory",
-        "{prepopulate_block_cache=kFlushAndCompaction}",
-    ),
-    ("uncache_aggressiveness", "10000"),
-];
+/// What the binding has no calls for. A batch comes in the order of its keys: each begins to look for
+/// its place in the sorted list where the one before found its own. What is flushed or compacted stays
+/// in the cache of blocks, so that it has not to be read again for the next lookup, and the blocks of
+/// files that it takes the place of leave.
+const ROWS_BY_NAME: &str = "memtable_insert_with_hint_prefix_extractor=fixed:0;\
+     uncache_aggressiveness=10000;\
+     block_based_table_factory={prepopulate_block_cache=kFlushAndCompaction}";
 
 /// The options of a database that its families share.
 pub(super) fn database(config: &RocksConfig) -> Options {
@@ -69,12 +66,15 @@ pub(super) fn database(config: &RocksConfig) -> Options {
 }
 
 /// The family of rows of a database, besides which so many others are open.
+///
+/// # Errors
+/// RocksDB does not know an option, which the tests rule out for the one that is built in.
 pub(super) fn rows(
     config: &RocksConfig,
     cache: &Cache,
     prefix: &[DataType],
     others: usize,
-) -> Options {
+) -> Result<Options, rocksdb::Error> {
     let mut options = family(config);
     let mut table = table(cache);
     table.set_bloom_filter(FILTER_BITS, false);
@@ -107,7 +107,7 @@ pub(super) fn rows(
         part = MEMORY_PREFIX_FILTER_PART;
     }
     options.set_memtable_prefix_bloom_ratio(memory_filter(config, part, others));
-    options
+    options.get_options_from_string(ROWS_BY_NAME)
 }
 
 /// How much of its write buffer a bucket has for a filter, when it wants `part` of it.
@@ -148,6 +148,58 @@ fn table(cache: &Cache) -> BlockBasedOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::schema::TypeKind;
+    use rocksdb::{ColumnFamilyDescriptor, DB};
+
+    /// RocksDB says nothing of options that were lost on their way.
+    #[test]
+    fn a_database_has_all_options_of_its_rows() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let config = RocksConfig::default();
+        let cache = Cache::new_lru_cache(1 << 20);
+        let prefix = [DataType::not_null(TypeKind::Int)];
+        let rows = rows(&config, &cache, &prefix, 0).unwrap();
+        let family = ColumnFamilyDescriptor::new("default", rows);
+        let mut database = Options::default();
+        database.create_if_missing(true);
+        let db = DB::open_cf_descriptors(&database, directory.path(), [family]).unwrap();
+        for key in 0..10_000u32 {
+            db.put(key.to_be_bytes(), b"").unwrap();
+        }
+        db.flush().unwrap();
+        // The filter and the keys.
+        assert!(cache.get_usage() > 50_000, "{}", cache.get_usage());
+        let files = db.property_value("rocksdb.aggregated-table-properties");
+        drop(db);
+        let files = files.unwrap().unwrap();
+        let filter = files.split("filter block size=").nth(1).unwrap();
+        let filter: usize = filter.split(';').next().unwrap().parse().unwrap();
+        assert!((12_000..15_000).contains(&filter), "{filter}");
+        let entries = std::fs::read_dir(directory.path()).unwrap();
+        let written = entries
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_string_lossy().contains("OPTIONS-"))
+            .unwrap();
+        let written = std::fs::read_to_string(written).unwrap();
+        for option in [
+            "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.0",
+            "uncache_aggressiveness=10000",
+            "prepopulate_block_cache=kFlushAndCompaction",
+            "block_size=8192",
+            "format_version=5",
+            "data_block_index_type=kDataBlockBinaryAndHash",
+            "cache_index_and_filter_blocks=true",
+            "bottommost_compression=kLZ4Compression",
+            "max_bytes_for_level_base=268435456",
+            "memtable_whole_key_filtering=true",
+        ] {
+            assert!(written.contains(option), "{option} in {written}");
+        }
+        assert!(
+            !written.contains("\n  prefix_extractor=nullptr"),
+            "{written}"
+        );
+    }
 
     #[test]
     fn filters_of_many_buckets_leave_room_to_write() {

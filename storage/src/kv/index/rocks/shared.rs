@@ -112,7 +112,7 @@ impl RocksShared {
         self.database.clone()
     }
 
-    pub(super) fn rows(&self, prefix: &[DataType]) -> Options {
+    pub(super) fn rows(&self, prefix: &[DataType]) -> Result<Options, rocksdb::Error> {
         let others = Arc::strong_count(&self.open) - 1;
         options::rows(&self.config, &self.cache, prefix, others)
     }
