@@ -29,6 +29,8 @@ const FROM_START: &str = "from the start";
 const CONCURRENCY: &[usize] = &[1, 64, 512];
 /// Of the rows that are there, this part is written again in every round.
 const UPDATED_PART: usize = 10;
+/// In so many rounds at least: about what is flushed of them is compacted once.
+const UPDATE_ROUNDS: usize = 4;
 /// The table of prefix lookups has this part of the rows.
 const ORDERS_PART: usize = 10;
 
@@ -60,10 +62,12 @@ pub fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         "Tables with a primary key have {} rows of {} bytes in {} buckets. Lookups are sent in batches of a quarter \
          of what is under way (at most 128), so that fluss-rs's wait for a full batch is no part of a latency. \
          Processor time of upserts is counted until the server rests, with the flushes and compactions that they \
-         leave behind; their time is not.",
+         leave behind; their time is not. Of keys that are there, the sum of {} rounds counts, because a server \
+         compacts what several have left.",
         options.rows,
         rows::ROW_BYTES,
-        rows::BUCKETS
+        rows::BUCKETS,
+        options.rounds.max(UPDATE_ROUNDS)
     ));
     warm_up(options, &servers, &runtime)?;
     let mut loaded = Vec::new();
@@ -131,7 +135,12 @@ async fn fill<'a>(
     })
     .await?;
     note_unrest(report, UPSERT, NEW, rest(server).await?);
-    report.row(UPSERT, NEW, server.name, vec![figures(server, cpu, done)?]);
+    report.row(
+        UPSERT,
+        NEW,
+        server.name,
+        vec![figures_since(server, cpu, done)?],
+    );
     let cpu = server.cpu_seconds()?;
     let count = options.rows / ORDERS_PART;
     let done = load::upsert(&client, &orders, count, |index| {
@@ -143,7 +152,7 @@ async fn fill<'a>(
         UPSERT,
         ORDERS,
         server.name,
-        vec![figures(server, cpu, done)?],
+        vec![figures_since(server, cpu, done)?],
     );
     Ok(Loaded {
         server,
@@ -154,27 +163,43 @@ async fn fill<'a>(
     })
 }
 
-/// Writes random rows again, every server in turn, round after round.
+/// Writes random rows again, every server in turn, round after round. What counts is all rounds
+/// together: a server compacts what several of them have left.
 fn update(
     options: &Options,
     report: &mut Report,
     loaded: &mut [Loaded],
     runtime: &Runtime,
 ) -> Outcome<()> {
+    if !options.wants(OLD) {
+        return Ok(());
+    }
     let count = options.rows / UPDATED_PART;
+    let mut sums: Vec<_> = loaded.iter().map(|_| (0.0, Done::default())).collect();
     let mut unrest = None;
-    rounds(options, report, loaded, UPSERT, OLD, |loaded, round| {
-        let mut random = Random(options.seed + round as u64);
-        let load = load::upsert(&loaded.client, &loaded.customers, count, |index| {
-            let id = random.next() as usize % options.rows;
-            rows::customer(&mut random, id, 1 + round * count + index)
-        });
-        let done = runtime.block_on(load)?;
-        unrest = runtime.block_on(rest(loaded.server))?.or(unrest);
-        // A row that was there leaves what it was and what it is.
-        loaded.changes += 2 * count;
-        Ok(done)
-    })?;
+    for round in 0..=options.rounds.max(UPDATE_ROUNDS) {
+        for (loaded, (cpu, sum)) in loaded.iter_mut().zip(&mut sums) {
+            let before = loaded.server.cpu_seconds()?;
+            let mut random = Random(options.seed + round as u64);
+            let load = load::upsert(&loaded.client, &loaded.customers, count, |index| {
+                let id = random.next() as usize % options.rows;
+                rows::customer(&mut random, id, 1 + round * count + index)
+            });
+            let done = runtime.block_on(load)?;
+            unrest = runtime.block_on(rest(loaded.server))?.or(unrest);
+            // A row that was there leaves what it was and what it is.
+            loaded.changes += 2 * count;
+            if round > 0 {
+                *cpu += loaded.server.cpu_seconds()? - before;
+                sum.records += done.records;
+                sum.value_bytes += done.value_bytes;
+                sum.time += done.time;
+            }
+        }
+    }
+    for (loaded, (cpu, sum)) in loaded.iter().zip(sums) {
+        report.row(UPSERT, OLD, loaded.server.name, vec![figures(cpu, sum)]);
+    }
     note_unrest(report, UPSERT, OLD, unrest);
     Ok(())
 }
@@ -313,7 +338,7 @@ fn rounds<T: OfServer>(
             let done =
                 load(subject, round).map_err(|error| format!("{server}, {name}: {error}"))?;
             if round > 0 {
-                found.push(figures(subject.server(), cpu, done)?);
+                found.push(figures_since(subject.server(), cpu, done)?);
             }
         }
     }
@@ -324,8 +349,11 @@ fn rounds<T: OfServer>(
 }
 
 /// What a load did, and what it took of the server since `cpu` seconds.
-fn figures(server: &Server, cpu: f64, mut done: Done) -> Outcome<Figures> {
-    let cpu = server.cpu_seconds()? - cpu;
+fn figures_since(server: &Server, cpu: f64, done: Done) -> Outcome<Figures> {
+    Ok(figures(server.cpu_seconds()? - cpu, done))
+}
+
+fn figures(cpu: f64, mut done: Done) -> Figures {
     let seconds = done.time.as_secs_f64();
     let mut figures = Figures::from([
         ("records/s", done.records as f64 / seconds),
@@ -336,7 +364,7 @@ fn figures(server: &Server, cpu: f64, mut done: Done) -> Outcome<Figures> {
         figures.insert("MB/s", done.value_bytes as f64 / 1e6 / seconds);
     }
     figures.extend(done.latencies.percentiles());
-    Ok(figures)
+    figures
 }
 
 /// The aims of this part.

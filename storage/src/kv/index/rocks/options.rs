@@ -153,6 +153,7 @@ mod tests {
 
     /// RocksDB says nothing of options that were lost on their way.
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "RocksDB writes to the real disk")]
     fn a_database_has_all_options_of_its_rows() {
         let directory = tempfile::TempDir::new().unwrap();
         let config = RocksConfig::default();
