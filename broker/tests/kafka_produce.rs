@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::TestBroker;
 use common::kafka::{KafkaClient, text};
@@ -19,6 +21,7 @@ const TOPIC: &str = "t";
 /// How ListOffsets is asked for the end.
 const LATEST: i64 = -1;
 
+/// A producer that waits for nothing may well say so.
 fn unacknowledged(partitions: &[(i32, Bytes)]) -> ProduceRequest {
     let data = partitions.iter().map(|(index, records)| {
         PartitionProduceData::default()
@@ -30,7 +33,7 @@ fn unacknowledged(partitions: &[(i32, Bytes)]) -> ProduceRequest {
         .with_partition_data(data.collect());
     ProduceRequest::default()
         .with_acks(0)
-        .with_timeout_ms(5000)
+        .with_timeout_ms(0)
         .with_topic_data(vec![topic])
 }
 
@@ -67,8 +70,17 @@ async fn ends(client: &mut KafkaClient) -> Vec<i64> {
     partitions.map(|partition| partition.offset).collect()
 }
 
+/// Whoever waits for longer waits in vain.
+const LIMIT: Duration = Duration::from_secs(60);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_acks_a_producer_hears_of_an_error_by_the_end_of_its_connection() {
+    tokio::time::timeout(LIMIT, errors_without_acks())
+        .await
+        .expect("nobody waits in vain");
+}
+
+async fn errors_without_acks() {
     let broker = TestBroker::start().await;
     let mut client = KafkaClient::connect(broker.kafka()).await;
     let topic = CreatableTopic::default()

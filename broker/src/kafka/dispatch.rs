@@ -109,12 +109,16 @@ async fn produce(context: Context, request: ProduceRequest) -> Started {
     if !queued.is_unacknowledged() {
         return later(context, queued.answer());
     }
-    Started::later(Order::InOrder, async move {
+    // Goes on without its connection, which a producer may end behind its last batch.
+    let refused = tokio::spawn(async move {
         let answer = queued.answer().await;
         answer_errors::count(&answer, &context.meter);
-        match answer_errors::any(&answer) {
-            true => Answer::Close("a batch with acks=0 was refused"),
-            false => Answer::Nothing,
+        answer_errors::any(&answer)
+    });
+    Started::later(Order::InOrder, async move {
+        match refused.await {
+            Ok(false) => Answer::Nothing,
+            Ok(true) | Err(_) => Answer::Close("a batch with acks=0 was refused"),
         }
     })
 }

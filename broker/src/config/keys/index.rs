@@ -63,9 +63,9 @@ pub(super) static KEYS: &[Key] = &[
         "vltava.kv.threads",
         int_from(1),
         Some("2"),
-        "Threads that merge rows and bring them into the indexes: buckets that do so at a time. As \
-         many more open indexes that are read before anything is written; who reads waits for them \
-         and holds no thread.",
+        "Threads that merge rows and bring them into the indexes: buckets that do so at a time. Twice \
+         as many more open indexes at their first use; who reads or writes waits for them and holds \
+         no thread.",
     )
     .within(Section::PrimaryKeys),
     ours(

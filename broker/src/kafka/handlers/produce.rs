@@ -35,6 +35,9 @@ const INLINE_BYTES_MAX: usize = 32 << 10;
 /// A batch may grow this much when it is decompressed for validation, whatever its size.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
+/// Longer than any broker lives.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A produce request whose batches are queued.
 pub struct Queued {
     acks: i16,
@@ -279,7 +282,12 @@ impl Queued {
     /// Waits for the log and builds the answer. The append that was queued last is awaited first:
     /// when it is done the others mostly are, and the connection wakes once, not for each of them.
     pub async fn answer(mut self) -> ProduceResponse {
-        let deadline = tokio::time::Instant::now() + self.timeout;
+        let timeout = match self.acks {
+            // The timeout is that of a wait for others.
+            0 => FOREVER,
+            _ => self.timeout,
+        };
+        let deadline = tokio::time::Instant::now() + timeout;
         let mut responses = Vec::with_capacity(self.topics.len());
         for (topic, partitions) in self.topics.into_iter().rev() {
             let mut answers = Vec::with_capacity(partitions.len());

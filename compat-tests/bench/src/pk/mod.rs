@@ -176,7 +176,7 @@ fn update(
     }
     let count = options.rows / UPDATED_PART;
     let mut sums: Vec<_> = loaded.iter().map(|_| (0.0, Done::default())).collect();
-    let mut unrest = None;
+    let mut restless = Vec::new();
     for round in 0..=options.rounds.max(UPDATE_ROUNDS) {
         for (loaded, (cpu, sum)) in loaded.iter_mut().zip(&mut sums) {
             let before = loaded.server.cpu_seconds()?;
@@ -185,8 +185,10 @@ fn update(
                 let id = random.next() as usize % options.rows;
                 rows::customer(&mut random, id, 1 + round * count + index)
             });
-            let done = runtime.block_on(load)?;
-            unrest = runtime.block_on(rest(loaded.server))?.or(unrest);
+            let done = runtime
+                .block_on(load)
+                .map_err(|error| format!("{}, {OLD}: {error}", loaded.server.name))?;
+            restless.extend(runtime.block_on(rest(loaded.server))?);
             // A row that was there leaves what it was and what it is.
             loaded.changes += 2 * count;
             if round > 0 {
@@ -200,7 +202,11 @@ fn update(
     for (loaded, (cpu, sum)) in loaded.iter().zip(sums) {
         report.row(UPSERT, OLD, loaded.server.name, vec![figures(cpu, sum)]);
     }
-    note_unrest(report, UPSERT, OLD, unrest);
+    restless.sort_unstable();
+    restless.dedup();
+    for server in restless {
+        note_unrest(report, UPSERT, OLD, Some(server));
+    }
     Ok(())
 }
 

@@ -1,14 +1,15 @@
 //! The writing side: one batch after the other, on one thread at a time.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
+use parking_lot::MutexGuard;
 use protocol::ids::Offset;
 use tokio::sync::oneshot;
 
 use super::waiting::OpeningFailed;
-use super::{Core, Inner, KvError, Put, PutTicket, Slot};
+use super::{Core, Inner, KvError, OpenIndex, Put, PutTicket, Slot};
 use crate::kv::index::{Index, IndexError, epoch_below};
 use crate::kv::writer::PutError;
 use crate::log::{Append, AppendAnswer, Appended, Until};
@@ -26,6 +27,8 @@ pub(super) struct Queue {
     blocked: bool,
     /// An opening of the index is to let the lane go on.
     opening: bool,
+    /// This index is damaged; it may be another that is open.
+    damaged: Option<(Weak<OpenIndex>, IndexError)>,
     closed: bool,
 }
 
@@ -98,6 +101,26 @@ impl Inner {
     pub(super) fn promised(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         queue.promised = true;
+        self.wake_lane(queue);
+    }
+
+    /// `index` failed so: one that is damaged is rebuilt, when it still is the one that is open. Does
+    /// not wait, and does not hold the index: the next one is opened when nobody has it any more.
+    pub(super) fn found_damaged(self: &Arc<Self>, index: &Weak<OpenIndex>, error: &IndexError) {
+        let is_open = self
+            .index
+            .read()
+            .as_ref()
+            .is_some_and(|open| Arc::as_ptr(open) == index.as_ptr());
+        if !is_open || !matches!(error, IndexError::Corrupt(_)) {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        queue.damaged = Some((Weak::clone(index), error.clone()));
+        self.wake_lane(queue);
+    }
+
+    fn wake_lane(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         queue.blocked = false;
         let schedule = !std::mem::replace(&mut queue.scheduled, true);
         drop(queue);
@@ -108,7 +131,7 @@ impl Inner {
 
     /// Puts and applies all that waits, until nothing does or another bucket wants the thread.
     fn run_lane(self: &Arc<Self>) {
-        // Who opens the index holds the lock for as long.
+        // Who opens the index holds the lock for as long. Nobody but the lane loses one that is open.
         if self.index.read().is_none() {
             return self.wait_for_index();
         }
@@ -118,16 +141,21 @@ impl Inner {
                 drop(slot);
                 return self.wait_for_index();
             }
-            let mut puts = {
+            let (mut puts, damaged) = {
                 let mut queue = self.queue.lock();
-                if queue.puts.is_empty() && !queue.promised {
+                if queue.puts.is_empty() && !queue.promised && queue.damaged.is_none() {
                     queue.scheduled = false;
                     return;
                 }
                 queue.promised = false;
                 queue.bytes = 0;
-                std::mem::take(&mut queue.puts)
+                (std::mem::take(&mut queue.puts), queue.damaged.take())
             };
+            if let (Slot::Open(core), Some((index, error))) = (&*slot, damaged)
+                && Arc::as_ptr(&core.index) == index.as_ptr()
+            {
+                self.lose_index(&mut slot, &error);
+            }
             self.apply(&mut slot);
             if !puts.is_empty() {
                 metrics::histogram!("vltava_kv_put_group_size").record(puts.len() as f64);
@@ -156,7 +184,7 @@ impl Inner {
             match &*slot {
                 Slot::Open(core) if are_left && self.wait_for_room(core) => return,
                 Slot::Open(_) => {}
-                // The index failed: who waits for its answer is owed what the log promises.
+                // The index failed: who waits for an answer is owed what the log promises.
                 _ => self.queue.lock().promised = true,
             }
             if self.resources.lanes.is_contended() {

@@ -88,15 +88,15 @@ impl Default for KvLimits {
 pub struct KvResources {
     indexes: OpenIndexes,
     lanes: Workers,
-    /// Open indexes for readers: a long replay holds up neither the disk of others nor, but for those
-    /// of its own bucket, puts.
+    /// Open indexes for readers and for lanes: a long replay holds up neither the disk of others nor
+    /// the puts of a bucket whose index is open.
     openers: Workers,
     limits: KvLimits,
     backups: OnceLock<Arc<dyn IndexBackups>>,
 }
 
 impl KvResources {
-    /// Starts `lanes` threads that merge and apply, and as many that open indexes.
+    /// Starts `lanes` threads that merge and apply, and twice as many that open indexes.
     ///
     /// # Errors
     /// The system starts no threads.
@@ -108,7 +108,7 @@ impl KvResources {
         Ok(Arc::new(KvResources {
             indexes: OpenIndexes::new(store),
             lanes: Workers::start("kv", lanes)?,
-            openers: Workers::start("kv-open", lanes)?,
+            openers: Workers::start("kv-open", lanes.saturating_mul(2))?,
             limits,
             backups: OnceLock::new(),
         }))
@@ -144,8 +144,6 @@ struct Inner {
     /// The index of `core`, for readers.
     index: RwLock<Option<Arc<OpenIndex>>>,
     openings: Openings,
-    /// A lane is told to give the index up, or will be.
-    losing: AtomicBool,
     /// The applied offset that the index has on disk for sure.
     flushed: AtomicI64,
     /// The index is a backup that was restored.
@@ -196,7 +194,6 @@ impl KvTablet {
                 core: Mutex::default(),
                 index: RwLock::default(),
                 openings: Openings::default(),
-                losing: AtomicBool::new(false),
                 flushed: AtomicI64::new(-1),
                 restored: AtomicBool::new(false),
             }),

@@ -1,12 +1,11 @@
 //! Reading rows. Everything here sees what the index has: acknowledged rows, and no others.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::{Inner, KvError, KvTablet, OpenIndex, Slot};
+use super::{Inner, KvError, KvTablet, OpenIndex};
 use crate::kv::index::{FoundRows, Index, IndexError, IndexState};
 use crate::kv::scan;
 
@@ -190,33 +189,17 @@ fn rows_of_prefixes(
 }
 
 impl Inner {
-    /// `index` failed so: one that is damaged is rebuilt, when it still is the one that is open. Does
-    /// not wait, and does not hold the index: the next one is opened when nobody has it any more.
-    pub(super) fn found_damaged(self: &Arc<Self>, index: &Weak<OpenIndex>, error: &IndexError) {
-        let is_open = |inner: &Inner| {
-            let open = inner.index.read();
-            open.as_ref()
-                .is_some_and(|open| Arc::as_ptr(open) == index.as_ptr())
-        };
-        if !matches!(error, IndexError::Corrupt(_))
-            || !is_open(self)
-            || self.losing.swap(true, Ordering::AcqRel)
-        {
-            return;
-        }
-        let (inner, index, error) = (Arc::clone(self), Weak::clone(index), error.clone());
-        // The lane may hold the lock for long.
-        self.resources.lanes.run(move || {
-            let mut slot = inner.core.lock();
-            if matches!(&*slot, Slot::Open(core) if Arc::as_ptr(&core.index) == index.as_ptr()) {
-                inner.lose_index(&mut slot, &error);
-            }
-            inner.losing.store(false, Ordering::Release);
-        });
-    }
-
+    /// The index, which is opened when it is not. Blocks.
     pub(super) fn open_for_reading(self: &Arc<Self>) -> Result<Arc<OpenIndex>, KvError> {
-        let mut slot = self.core.lock();
-        self.opened(&mut slot).map(|core| Arc::clone(&core.index))
+        if let Some(index) = self.index.read().clone() {
+            return Ok(index);
+        }
+        let index = {
+            let mut slot = self.core.lock();
+            Arc::clone(&self.opened(&mut slot)?.index)
+        };
+        // Whoever opened it, who waits for it goes on.
+        self.opening_ended(None);
+        Ok(index)
     }
 }

@@ -39,6 +39,12 @@ impl Openings {
     pub(super) fn waiting(&self) -> usize {
         self.ended.receiver_count()
     }
+
+    /// One is queued or under way.
+    #[cfg(test)]
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
 }
 
 /// Why an index is not open.

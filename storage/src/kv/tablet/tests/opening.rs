@@ -87,6 +87,8 @@ async fn all_rows(kv: &KvTablet) -> Bytes {
 struct SlowStore {
     /// Held by a test while nothing is to be opened.
     gate: Mutex<()>,
+    /// Of these all but so many are opened all the same.
+    stopped_by_gate: Mutex<Option<usize>>,
     fails: AtomicBool,
     begun: AtomicUsize,
     /// Openings that are under way, and the most of them.
@@ -107,8 +109,14 @@ impl IndexStore for SlowStore {
     fn open(&self, spec: &IndexSpec, _: &dyn LogEnds) -> Result<OpenedIndex, IndexError> {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        drop(self.gate.lock());
+        let before = self.begun.fetch_add(1, Ordering::SeqCst);
+        if self
+            .stopped_by_gate
+            .lock()
+            .is_none_or(|count| before < count)
+        {
+            drop(self.gate.lock());
+        }
         self.now.fetch_sub(1, Ordering::SeqCst);
         if self.fails.load(Ordering::SeqCst) {
             return Err(IndexError::Failed("the test wants it".to_owned()));
@@ -153,7 +161,7 @@ fn with_one_blocking_thread(test: impl Future<Output = ()>) {
 #[test]
 fn who_waits_for_an_index_holds_no_thread() {
     let store = Arc::new(SlowStore::default());
-    let buckets = buckets(&store, 3, 2);
+    let buckets = buckets(&store, 3, 1);
     let gate = store.gate.lock();
     let mut held = Some(gate);
     with_one_blocking_thread(async {
@@ -247,6 +255,71 @@ fn a_bucket_that_is_opened_holds_up_puts_of_no_other() {
         assert_eq!(third.get(waits, 3).await, Some(3));
     });
     assert_eq!(store.begun.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_damaged_index_that_is_made_again_holds_up_puts_of_no_other() {
+    let store = Arc::new(SlowStore::default());
+    let buckets = buckets(&store, 2, 1);
+    let [(first, damaged), (second, open)] = &buckets[..] else {
+        panic!("two buckets");
+    };
+    let mut held = None;
+    with_one_blocking_thread(async {
+        for (fixture, kv) in &buckets {
+            let put = fixture.put(kv, None, &[(1, Some(1))]);
+            put.answer().await.unwrap();
+        }
+        held = Some(store.gate.lock());
+        let index = Arc::downgrade(&damaged.index_if_open().unwrap());
+        let error = IndexError::Corrupt("the test wants it".to_owned());
+        damaged.inner.found_damaged(&index, &error);
+        store.wait_begun(3).await;
+        // Somebody else found the same, and somebody wants to write.
+        damaged.inner.found_damaged(&index, &error);
+        let mut put = first.put(damaged, None, &[(2, Some(2))]).answer().boxed();
+        assert!((&mut put).now_or_never().is_none());
+        let answered = second.put(open, None, &[(1, Some(2))]).answer();
+        answered.await.unwrap();
+        held.take();
+        put.await.unwrap();
+        assert_eq!(first.get(damaged, 1).await, Some(1));
+        assert_eq!(first.get(damaged, 2).await, Some(2));
+    });
+    assert_eq!(store.begun.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn whoever_opens_an_index_lets_its_lane_go_on() {
+    let store = Arc::new(SlowStore::default());
+    let buckets = buckets(&store, 3, 1);
+    let mut held = Some(store.gate.lock());
+    let (fixture, kv) = &buckets[2];
+    with_one_blocking_thread(async {
+        // All threads that open have something to do, and go on with it.
+        *store.stopped_by_gate.lock() = Some(2);
+        let mut readers: Vec<_> = buckets[..2]
+            .iter()
+            .map(|(_, kv)| kv.row_count().boxed())
+            .collect();
+        for reader in &mut readers {
+            assert!(reader.now_or_never().is_none());
+        }
+        store.wait_begun(2).await;
+        let mut put = fixture.put(kv, None, &[(1, Some(1))]).answer().boxed();
+        assert!((&mut put).now_or_never().is_none());
+        while !kv.inner.openings.is_asked() {
+            tokio::task::yield_now().await;
+        }
+        let cleaner = kv.clone();
+        let flushed = std::thread::spawn(move || cleaner.flushed_end());
+        put.await.unwrap();
+        held.take();
+        flushed.join().unwrap().unwrap();
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), Some(0));
+        }
+    });
 }
 
 #[test]
