@@ -165,7 +165,8 @@ impl Assembly {
         })
     }
 
-    /// Stops the coordinators and closes all logs. No request may be under way any more.
+    /// Stops the coordinators and closes all logs. No request may be under way any more, but for
+    /// batches that nobody waits for: they are refused.
     pub async fn close(self) {
         for task in &self.care {
             task.abort();

@@ -118,7 +118,8 @@ async fn produce(context: Context, request: ProduceRequest) -> Started {
     Started::later(Order::InOrder, async move {
         match refused.await {
             Ok(false) => Answer::Nothing,
-            Ok(true) | Err(_) => Answer::Close("a batch with acks=0 was refused"),
+            Ok(true) => Answer::Close("a batch with acks=0 was refused"),
+            Err(_) => Answer::Close("nobody knows what became of a batch with acks=0"),
         }
     })
 }

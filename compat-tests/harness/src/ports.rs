@@ -23,7 +23,7 @@ static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// `count` different ports that nobody listens on, and that nobody else is given until this process ends.
 ///
-/// None of them is a port that the system hands out by itself: a server that was killed and starts again on its port
+/// Where the machine leaves any, they are none that the system hands out by itself: a server that was killed and starts again on its port
 /// could find there the end of somebody's connection, or another server that asked for any port.
 ///
 /// # Errors
@@ -111,6 +111,7 @@ mod tests {
         assert_eq!(beside("32768\t60999\n"), FIRST..=32_767);
         assert_eq!(beside("1024 61000"), 61_001..=u16::MAX);
         assert_eq!(beside("9000 10500"), 10_501..=u16::MAX);
+        // None are left.
         assert_eq!(beside("1024 65535"), FIRST..=32_767);
     }
 }

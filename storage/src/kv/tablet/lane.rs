@@ -12,7 +12,7 @@ use super::waiting::OpeningFailed;
 use super::{Core, Inner, KvError, OpenIndex, Put, PutTicket, Slot};
 use crate::kv::index::{Index, IndexError, epoch_below};
 use crate::kv::writer::PutError;
-use crate::log::{Append, AppendAnswer, Appended, Until};
+use crate::log::{Append, AppendAnswer, AppendError, Appended, Until};
 
 /// What waits for the lane.
 #[derive(Default)]
@@ -107,15 +107,14 @@ impl Inner {
     /// `index` failed so: one that is damaged is rebuilt, when it still is the one that is open. Does
     /// not wait, and does not hold the index: the next one is opened when nobody has it any more.
     pub(super) fn found_damaged(self: &Arc<Self>, index: &Weak<OpenIndex>, error: &IndexError) {
-        let is_open = self
-            .index
-            .read()
-            .as_ref()
-            .is_some_and(|open| Arc::as_ptr(open) == index.as_ptr());
-        if !is_open || !matches!(error, IndexError::Corrupt(_)) {
+        if !matches!(error, IndexError::Corrupt(_)) {
             return;
         }
         let mut queue = self.queue.lock();
+        let is_open = |open: &Arc<OpenIndex>| Arc::as_ptr(open) == index.as_ptr();
+        if !self.index.read().as_ref().is_some_and(is_open) {
+            return;
+        }
         queue.damaged = Some((Weak::clone(index), error.clone()));
         self.wake_lane(queue);
     }
@@ -131,7 +130,8 @@ impl Inner {
 
     /// Puts and applies all that waits, until nothing does or another bucket wants the thread.
     fn run_lane(self: &Arc<Self>) {
-        // Who opens the index holds the lock for as long. Nobody but the lane loses one that is open.
+        // Who opens the index holds the lock for as long. One that is open is lost by the lane only, or
+        // is closed.
         if self.index.read().is_none() {
             return self.wait_for_index();
         }
@@ -208,9 +208,11 @@ impl Inner {
     /// There was no room for a put. True when the lane has to wait for the log.
     fn wait_for_room(&self, core: &Core) -> bool {
         let mut queue = self.queue.lock();
-        // The log may have promised more since the lane applied; offline, it never will.
+        // The log may have promised more since the lane applied; offline, it never will, and the
+        // put is refused.
         if core.writer.buffer().is_empty()
             || queue.promised
+            || queue.damaged.is_some()
             || self.log.log().offline_cause().is_some()
         {
             return false;
@@ -227,6 +229,12 @@ impl Inner {
     fn wait_for_index(self: &Arc<Self>) {
         {
             let mut queue = self.queue.lock();
+            if self.index.read().is_some() {
+                // Somebody else was quicker, and saw nobody wait.
+                drop(queue);
+                self.schedule();
+                return;
+            }
             if queue.puts.is_empty() && !queue.promised {
                 queue.scheduled = false;
                 return;
@@ -242,6 +250,8 @@ impl Inner {
         if !std::mem::take(&mut queue.opening) {
             return;
         }
+        // Somebody else may have had more luck since.
+        let failed = failed.filter(|_| self.index.read().is_none());
         let Some(failed) = failed else {
             drop(queue);
             self.schedule();
@@ -312,7 +322,14 @@ impl Inner {
         );
         let merged = match merged {
             Ok(merged) => merged,
-            Err(PutError::Full(full)) if full.retriable => return Ok(Step::Blocked(queued)),
+            Err(PutError::Full(full)) if full.retriable => {
+                // What would make room does not come any more.
+                if let Some(cause) = self.log.log().offline_cause() {
+                    queued.refuse(AppendError::Offline(cause).into());
+                    return Ok(Step::Done);
+                }
+                return Ok(Step::Blocked(queued));
+            }
             Err(error) => {
                 let lost = match &error {
                     PutError::Index(error) => Some(error.clone()),

@@ -118,16 +118,17 @@ impl Inner {
             _ => tracing::debug!(log = %log.id(), %from, %end, millis, "opened the index"),
         }
         log.release_to(end);
-        *self.index.write() = Some(Arc::clone(&index));
-        Ok(Core {
+        let core = Core {
             writer: BucketWriter::new(WriterConfig {
                 layout: table.layout,
                 buffer_bytes_max: self.resources.limits.buffer_bytes_max,
                 compressor: table.codec.compressor(),
                 ids: table.numbers(),
             }),
-            index,
-        })
+            index: Arc::clone(&index),
+        };
+        *self.index.write() = Some(index);
+        Ok(core)
     }
 
     /// Brings the index up to `end`, in steps.

@@ -369,6 +369,30 @@ async fn a_full_buffer_waits_for_the_log() {
 }
 
 #[tokio::test]
+async fn who_waits_for_room_is_told_when_the_log_goes_offline() {
+    let mut fixture = Fixture::new(FlushMode::Fsync);
+    fixture.limits.buffer_bytes_max = 400;
+    let kv = fixture.open();
+    fixture
+        .put(&kv, None, &[(1, Some(1))])
+        .answer()
+        .await
+        .unwrap();
+    fixture.simulation.disk.fail_sync_after(0);
+    let tickets: Vec<_> = (0..40)
+        .map(|n| fixture.put(&kv, None, &[(n, Some(n)), (n + 100, Some(n))]))
+        .collect();
+    let limit = Duration::from_secs(60);
+    for ticket in tickets {
+        let answered = tokio::time::timeout(limit, ticket.answer()).await;
+        let refused = answered.expect("an answer").unwrap_err();
+        assert!(matches!(refused, KvError::Append(_)), "{refused:?}");
+    }
+    // Nothing keeps the lane from closing.
+    kv.close();
+}
+
+#[tokio::test]
 async fn an_index_that_fails_is_opened_again_and_has_what_was_acknowledged() {
     let mut fixture = Fixture::new(FlushMode::Fsync);
     let kv = fixture.open();
