@@ -144,20 +144,16 @@ fn name(code: i16) -> &'static str {
     known.copied().unwrap_or("UNKNOWN_SERVER_ERROR")
 }
 
-/// Counts the errors of an answer.
-pub(super) fn count(answer: &impl ErrorCodes, meter: &ApiMeter) {
+/// Counts the errors of an answer, and gives how many they are.
+pub(super) fn count(answer: &impl ErrorCodes, meter: &ApiMeter) -> usize {
+    let mut errors = 0;
     answer.each_code(&mut |code| {
         if code != 0 {
+            errors += 1;
             meter.failed(name(code), 1);
         }
     });
-}
-
-/// True when something of the answer is an error.
-pub(super) fn any(answer: &impl ErrorCodes) -> bool {
-    let mut any = false;
-    answer.each_code(&mut |code| any |= code != 0);
-    any
+    errors
 }
 
 /// An answer whose error codes can be seen, wherever they stand in it.

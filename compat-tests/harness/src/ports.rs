@@ -23,8 +23,8 @@ static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// `count` different ports that nobody listens on, and that nobody else is given until this process ends.
 ///
-/// Where the machine leaves any, they are none that the system hands out by itself: a server that was killed and starts again on its port
-/// could find there the end of somebody's connection, or another server that asked for any port.
+/// Where the machine leaves any, they are none that the system hands out by itself: a server that was killed and starts
+/// again on its port could find there the end of somebody's connection, or another server that asked for any port.
 ///
 /// # Errors
 /// When there are not so many, or the cache directory cannot be written.

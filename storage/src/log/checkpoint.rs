@@ -128,13 +128,9 @@ impl Checkpoint {
     /// Reads the checkpoint of a log, if there is a whole one.
     pub(super) fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Checkpoint>, LogError> {
         let path = path(directory);
-        if !disk
-            .exists(&path)
-            .map_err(LogError::io("cannot look for", &path))?
-        {
+        let Some(bytes) = read_if_there(disk, &path)? else {
             return Ok(None);
-        }
-        let bytes = read_whole(disk, &path)?;
+        };
         let checkpoint = Checkpoint::decode(&bytes);
         if checkpoint.is_none() {
             tracing::warn!(path = %path.display(), "checkpoint does not hold, recovery reads the whole log");
@@ -166,8 +162,14 @@ pub(super) fn write_atomically(
         .map_err(LogError::io("cannot sync", directory))
 }
 
-/// Reads a small file whole.
-pub(super) fn read_whole(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, LogError> {
+/// Reads a small file whole, where there is one.
+pub(super) fn read_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, LogError> {
+    let there = disk
+        .exists(path)
+        .map_err(LogError::io("cannot look for", path))?;
+    if !there {
+        return Ok(None);
+    }
     let file = disk
         .open(path, OpenMode::Read)
         .map_err(LogError::io("cannot open", path))?;
@@ -183,7 +185,7 @@ pub(super) fn read_whole(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, LogErr
         .read_at(&mut bytes, 0)
         .map_err(LogError::io("cannot read", path))?;
     bytes.truncate(read);
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ pub(super) static KEYS: &[Key] = &[
         Some("-1"),
         "Memory of rows of all buckets that were asked for lately, which lookups and merges find \
          without the files of an index. Besides the block cache. At most the memory that there is; 0 \
-         for none; -1 for a thirty-second of what the machine or the container has, at least 64 MiB. It is taken as it is needed.",
+         for none; -1 for a thirty-second of what the machine or the container has, at least 64 MiB. \
+         It is taken as it is needed.",
     )
     .within(Section::PrimaryKeys),
     ours(

@@ -98,7 +98,11 @@ pub async fn start(context: &Context, request: ProduceRequest) -> Queued {
         }
         topics.push((reference, partitions));
     }
-    let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let timeout = match acks {
+        // A timeout is that of a wait for others.
+        0 => FOREVER,
+        _ => Duration::from_millis(request.timeout_ms.max(0) as u64),
+    };
     Queued {
         acks,
         timeout,
@@ -282,12 +286,7 @@ impl Queued {
     /// Waits for the log and builds the answer. The append that was queued last is awaited first:
     /// when it is done the others mostly are, and the connection wakes once, not for each of them.
     pub async fn answer(mut self) -> ProduceResponse {
-        let timeout = match self.acks {
-            // The timeout is that of a wait for others.
-            0 => FOREVER,
-            _ => self.timeout,
-        };
-        let deadline = tokio::time::Instant::now() + timeout;
+        let deadline = tokio::time::Instant::now() + self.timeout;
         let mut responses = Vec::with_capacity(self.topics.len());
         for (topic, partitions) in self.topics.into_iter().rev() {
             let mut answers = Vec::with_capacity(partitions.len());

@@ -129,31 +129,15 @@ async fn fill<'a>(
     let customers = client.create(rows::customers()?).await?;
     let orders = client.create(rows::orders()?).await?;
     let mut random = Random(options.seed);
-    let cpu = server.cpu_seconds()?;
-    let done = load::upsert(&client, &customers, options.rows, |index| {
+    let load = load::upsert(&client, &customers, options.rows, |index| {
         rows::customer(&mut random, rows::shuffled(index, options.rows), 0)
-    })
-    .await?;
-    note_unrest(report, UPSERT, NEW, rest(server).await?);
-    report.row(
-        UPSERT,
-        NEW,
-        server.name,
-        vec![figures_since(server, cpu, done)?],
-    );
-    let cpu = server.cpu_seconds()?;
+    });
+    once(report, server, NEW, load).await?;
     let count = options.rows / ORDERS_PART;
-    let done = load::upsert(&client, &orders, count, |index| {
+    let load = load::upsert(&client, &orders, count, |index| {
         rows::order(&mut random, rows::shuffled(index, count))
-    })
-    .await?;
-    note_unrest(report, UPSERT, ORDERS, rest(server).await?);
-    report.row(
-        UPSERT,
-        ORDERS,
-        server.name,
-        vec![figures_since(server, cpu, done)?],
-    );
+    });
+    once(report, server, ORDERS, load).await?;
     Ok(Loaded {
         server,
         client,
@@ -161,6 +145,23 @@ async fn fill<'a>(
         orders,
         changes: options.rows,
     })
+}
+
+/// Measures upserts that cannot be repeated, until the server rests.
+async fn once(
+    report: &mut Report,
+    server: &Server,
+    workload: &str,
+    load: impl Future<Output = Outcome<Done>>,
+) -> Outcome<()> {
+    let cpu = server.cpu_seconds()?;
+    let done = load.await?;
+    if !rest(server).await? {
+        note_unrest(report, workload, server.name);
+    }
+    let cpu = server.cpu_seconds()? - cpu;
+    report.row(UPSERT, workload, server.name, vec![figures(cpu, done)]);
+    Ok(())
 }
 
 /// Writes random rows again, every server in turn, round after round. What counts is all rounds
@@ -175,56 +176,51 @@ fn update(
         return Ok(());
     }
     let count = options.rows / UPDATED_PART;
-    let mut sums: Vec<_> = loaded.iter().map(|_| (0.0, Done::default())).collect();
     let mut restless = Vec::new();
-    for round in 0..=options.rounds.max(UPDATE_ROUNDS) {
-        for (loaded, (cpu, sum)) in loaded.iter_mut().zip(&mut sums) {
-            let before = loaded.server.cpu_seconds()?;
-            let mut random = Random(options.seed + round as u64);
-            let load = load::upsert(&loaded.client, &loaded.customers, count, |index| {
-                let id = random.next() as usize % options.rows;
-                rows::customer(&mut random, id, 1 + round * count + index)
-            });
-            let done = runtime
-                .block_on(load)
-                .map_err(|error| format!("{}, {OLD}: {error}", loaded.server.name))?;
-            restless.extend(runtime.block_on(rest(loaded.server))?);
-            // A row that was there leaves what it was and what it is.
-            loaded.changes += 2 * count;
-            if round > 0 {
-                *cpu += loaded.server.cpu_seconds()? - before;
-                sum.records += done.records;
-                sum.value_bytes += done.value_bytes;
-                sum.time += done.time;
-            }
+    let rounds = options.rounds.max(UPDATE_ROUNDS);
+    let found = measure(rounds, loaded, OLD, |loaded, round| {
+        let mut random = Random(options.seed + round as u64);
+        let load = load::upsert(&loaded.client, &loaded.customers, count, |index| {
+            let id = random.next() as usize % options.rows;
+            rows::customer(&mut random, id, 1 + round * count + index)
+        });
+        let done = runtime.block_on(load)?;
+        if !runtime.block_on(rest(loaded.server))? {
+            restless.push(loaded.server.name);
         }
-    }
-    for (loaded, (cpu, sum)) in loaded.iter().zip(sums) {
-        report.row(UPSERT, OLD, loaded.server.name, vec![figures(cpu, sum)]);
+        // A row that was there leaves what it was and what it is.
+        loaded.changes += 2 * count;
+        Ok(done)
+    })?;
+    for (loaded, found) in loaded.iter().zip(found) {
+        let mut cpu = 0.0;
+        let mut all = Done::default();
+        for took in found {
+            cpu += took.cpu;
+            all.records += took.done.records;
+            all.value_bytes += took.done.value_bytes;
+            all.time += took.done.time;
+        }
+        report.row(UPSERT, OLD, loaded.server.name, vec![figures(cpu, all)]);
     }
     restless.sort_unstable();
     restless.dedup();
     for server in restless {
-        note_unrest(report, UPSERT, OLD, Some(server));
+        note_unrest(report, OLD, server);
     }
     Ok(())
 }
 
-/// The name of a server whose work was waited for in vain.
-type Unrest = Option<&'static str>;
-
-fn note_unrest(report: &mut Report, part: &str, workload: &str, unrest: Unrest) {
-    if let Some(server) = unrest {
-        report.note(format!(
-            "{part}, {workload}: {server} still worked {} s after a round; what it did then counts for nobody, or \
-             for what came next.",
-            REST_MAX.as_secs(),
-        ));
-    }
+fn note_unrest(report: &mut Report, workload: &str, server: &str) {
+    report.note(format!(
+        "{UPSERT}, {workload}: {server} still worked {} s after a round; what it did then counts for nobody, or for \
+         what came next.",
+        REST_MAX.as_secs(),
+    ));
 }
 
-/// Waits until a server has flushed and compacted what was written.
-async fn rest(server: &Server) -> Outcome<Unrest> {
+/// Waits until a server has flushed and compacted what was written. False when it still does.
+async fn rest(server: &Server) -> Outcome<bool> {
     let start = Instant::now();
     let mut quiet = Duration::ZERO;
     while quiet < 2 * LOOK && start.elapsed() < REST_MAX {
@@ -236,7 +232,7 @@ async fn rest(server: &Server) -> Outcome<Unrest> {
             false => Duration::ZERO,
         };
     }
-    Ok((quiet < 2 * LOOK).then_some(server.name))
+    Ok(quiet >= 2 * LOOK)
 }
 
 fn changelog(
@@ -324,41 +320,58 @@ impl OfServer for &Loaded<'_> {
     }
 }
 
-/// Runs a load on every server in turn, one round to warm up and then those that count.
+/// Runs a load on every server in turn, and reports what its rounds took.
 fn rounds<T: OfServer>(
     options: &Options,
     report: &mut Report,
     subjects: &mut [T],
     group: &'static str,
     name: &str,
-    mut load: impl FnMut(&mut T, usize) -> Outcome<Done>,
+    load: impl FnMut(&mut T, usize) -> Outcome<Done>,
 ) -> Outcome<()> {
     if !options.wants(name) {
         return Ok(());
     }
-    let mut found = vec![Vec::new(); subjects.len()];
-    for round in 0..=options.rounds {
+    let found = measure(options.rounds, subjects, name, load)?;
+    for (subject, found) in subjects.iter().zip(found) {
+        let figures = found.into_iter().map(|took| figures(took.cpu, took.done));
+        report.row(group, name, subject.server().name, figures.collect());
+    }
+    Ok(())
+}
+
+/// What a load did, and what it took of its server.
+struct Took {
+    /// Seconds of the processor.
+    cpu: f64,
+    done: Done,
+}
+
+/// Runs a load on every server in turn, one round to warm up and then those that count, which it
+/// gives for each.
+fn measure<T: OfServer>(
+    rounds: usize,
+    subjects: &mut [T],
+    name: &str,
+    mut load: impl FnMut(&mut T, usize) -> Outcome<Done>,
+) -> Outcome<Vec<Vec<Took>>> {
+    let mut found: Vec<_> = subjects.iter().map(|_| Vec::new()).collect();
+    for round in 0..=rounds {
         for (subject, found) in subjects.iter_mut().zip(&mut found) {
             let cpu = subject.server().cpu_seconds()?;
             let server = subject.server().name;
             let done =
                 load(subject, round).map_err(|error| format!("{server}, {name}: {error}"))?;
             if round > 0 {
-                found.push(figures_since(subject.server(), cpu, done)?);
+                let cpu = subject.server().cpu_seconds()? - cpu;
+                found.push(Took { cpu, done });
             }
         }
     }
-    for (subject, found) in subjects.iter().zip(found) {
-        report.row(group, name, subject.server().name, found);
-    }
-    Ok(())
+    Ok(found)
 }
 
-/// What a load did, and what it took of the server since `cpu` seconds.
-fn figures_since(server: &Server, cpu: f64, done: Done) -> Outcome<Figures> {
-    Ok(figures(server.cpu_seconds()? - cpu, done))
-}
-
+/// The figures of what a load did in so many seconds of the processor.
 fn figures(cpu: f64, mut done: Done) -> Figures {
     let seconds = done.time.as_secs_f64();
     let mut figures = Figures::from([

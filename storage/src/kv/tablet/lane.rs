@@ -54,6 +54,13 @@ enum Step {
     Blocked(QueuedPut),
 }
 
+impl Queue {
+    fn take_puts(&mut self) -> VecDeque<QueuedPut> {
+        self.bytes = 0;
+        std::mem::take(&mut self.puts)
+    }
+}
+
 impl Inner {
     pub(super) fn queue_put(self: &Arc<Self>, put: Put, until: Until) -> PutTicket {
         let (refused, refusal) = oneshot::channel();
@@ -84,11 +91,7 @@ impl Inner {
         }
         queue.bytes += bytes;
         queue.puts.push_back(queued);
-        let schedule = !queue.blocked && !std::mem::replace(&mut queue.scheduled, true);
-        drop(queue);
-        if schedule {
-            self.schedule();
-        }
+        self.wake_lane(queue);
         ticket
     }
 
@@ -101,6 +104,7 @@ impl Inner {
     pub(super) fn promised(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         queue.promised = true;
+        queue.blocked = false;
         self.wake_lane(queue);
     }
 
@@ -116,12 +120,13 @@ impl Inner {
             return;
         }
         queue.damaged = Some((Weak::clone(index), error.clone()));
+        queue.blocked = false;
         self.wake_lane(queue);
     }
 
+    /// Schedules the lane, unless it is or waits for the log.
     fn wake_lane(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        queue.blocked = false;
-        let schedule = !std::mem::replace(&mut queue.scheduled, true);
+        let schedule = !queue.blocked && !std::mem::replace(&mut queue.scheduled, true);
         drop(queue);
         if schedule {
             self.schedule();
@@ -148,8 +153,7 @@ impl Inner {
                     return;
                 }
                 queue.promised = false;
-                queue.bytes = 0;
-                (std::mem::take(&mut queue.puts), queue.damaged.take())
+                (queue.take_puts(), queue.damaged.take())
             };
             if let (Slot::Open(core), Some((index, error))) = (&*slot, damaged)
                 && Arc::as_ptr(&core.index) == index.as_ptr()
@@ -259,8 +263,7 @@ impl Inner {
         };
         queue.scheduled = false;
         queue.promised = false;
-        queue.bytes = 0;
-        let refused = std::mem::take(&mut queue.puts);
+        let refused = queue.take_puts();
         drop(queue);
         for put in refused {
             put.refuse(failed.clone().into());
@@ -406,8 +409,7 @@ impl Inner {
         let waiting = {
             let mut queue = self.queue.lock();
             queue.closed = true;
-            queue.bytes = 0;
-            std::mem::take(&mut queue.puts)
+            queue.take_puts()
         };
         for put in waiting {
             put.refuse(KvError::Closed);

@@ -265,7 +265,7 @@ impl KvTablet {
     /// # Errors
     /// The index cannot be opened or flushed.
     pub fn flushed_end(&self) -> Result<Offset, KvError> {
-        let index = self.inner.open_for_reading()?;
+        let index = self.inner.opened()?;
         let flushed = self.inner.flush(&**index);
         Ok(flushed.map_err(OpenIndexError::Index)?)
     }

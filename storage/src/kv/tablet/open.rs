@@ -8,7 +8,7 @@ use bytes::Bytes;
 use protocol::fluss::batch::LogBatch;
 use protocol::ids::Offset;
 
-use super::{Core, FailedOpening, Inner, KvError, KvTable, OpenIndexError, Slot};
+use super::{Core, FailedOpening, Inner, KvError, KvTable, OpenIndex, OpenIndexError, Slot};
 use crate::kv::index::{Index, IndexError, IndexState, epoch_below};
 use crate::kv::merge::KeyChange;
 use crate::kv::open_index::Opened;
@@ -25,47 +25,49 @@ const COMMIT_BYTES: usize = 4 << 20;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Inner {
-    /// The writing side, opened when it is not. Blocks.
-    pub(super) fn opened<'s>(
-        self: &Arc<Self>,
-        slot: &'s mut Slot,
-    ) -> Result<&'s mut Core, KvError> {
+    /// The index, which is opened when it is not. Blocks.
+    pub(super) fn opened(self: &Arc<Self>) -> Result<Arc<OpenIndex>, KvError> {
+        if let Some(index) = self.index.read().clone() {
+            return Ok(index);
+        }
+        let index = self.open_slot(&mut self.core.lock())?;
+        // Whoever opened it, who waits for it goes on.
+        self.opening_ended(None);
+        Ok(index)
+    }
+
+    fn open_slot(self: &Arc<Self>, slot: &mut Slot) -> Result<Arc<OpenIndex>, KvError> {
         let clock = &self.log.log().context().env.clock;
-        match slot {
-            Slot::Open(_) => {}
+        let mut damaged = match slot {
+            Slot::Open(core) => return Ok(Arc::clone(&core.index)),
             Slot::Closed => return Err(KvError::Closed),
             Slot::Failed(last) if clock.monotonic() < last.at + RETRY_AFTER => {
                 return Err(OpenIndexError::Recently(last.reason.clone()).into());
             }
-            Slot::NotOpen | Slot::Failed(_) | Slot::Damaged => {
-                let mut damaged = match slot {
-                    Slot::Failed(last) => last.damaged,
-                    Slot::Damaged => true,
-                    _ => false,
-                };
-                match self.open(&mut damaged) {
-                    Ok(core) => *slot = Slot::Open(Box::new(core)),
-                    Err(error) => {
-                        let log = self.log.log().id();
-                        tracing::error!(%log, %error, "cannot open the index");
-                        *slot = match error.is_corrupt() {
-                            true => Slot::Damaged,
-                            false => Slot::Failed(FailedOpening {
-                                // The attempt may have waited for readers, longer than the pause.
-                                at: clock.monotonic(),
-                                reason: error.to_string(),
-                                damaged,
-                            }),
-                        };
-                        return Err(error.into());
-                    }
-                }
+            Slot::Failed(last) => last.damaged,
+            Slot::Damaged => true,
+            Slot::NotOpen => false,
+        };
+        match self.open(&mut damaged) {
+            Ok(core) => {
+                let index = Arc::clone(&core.index);
+                *slot = Slot::Open(Box::new(core));
+                Ok(index)
             }
-        }
-        match slot {
-            Slot::Open(core) => Ok(core),
-            // It was opened above.
-            _ => Err(KvError::Closed),
+            Err(error) => {
+                let log = self.log.log().id();
+                tracing::error!(%log, %error, "cannot open the index");
+                *slot = match error.is_corrupt() {
+                    true => Slot::Damaged,
+                    false => Slot::Failed(FailedOpening {
+                        // The attempt may have waited for readers, longer than the pause.
+                        at: clock.monotonic(),
+                        reason: error.to_string(),
+                        damaged,
+                    }),
+                };
+                Err(error.into())
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::{Inner, KvError, KvTablet, OpenIndex};
+use super::{KvError, KvTablet, OpenIndex};
 use crate::kv::index::{FoundRows, Index, IndexError, IndexState};
 use crate::kv::scan;
 
@@ -186,20 +186,4 @@ fn rows_of_prefixes(
         ControlFlow::Continue(())
     })?;
     Ok(answered.then_some(rows))
-}
-
-impl Inner {
-    /// The index, which is opened when it is not. Blocks.
-    pub(super) fn open_for_reading(self: &Arc<Self>) -> Result<Arc<OpenIndex>, KvError> {
-        if let Some(index) = self.index.read().clone() {
-            return Ok(index);
-        }
-        let index = {
-            let mut slot = self.core.lock();
-            Arc::clone(&self.opened(&mut slot)?.index)
-        };
-        // Whoever opened it, who waits for it goes on.
-        self.opening_ended(None);
-        Ok(index)
-    }
 }

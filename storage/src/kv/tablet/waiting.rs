@@ -96,9 +96,9 @@ impl Inner {
             failed: Some(OpeningFailed::Open(Arc::new(panicked))),
         };
         self.resources.openers.run(move || {
-            let opened = match opener.inner.open_for_reading() {
+            let opened = match opener.inner.opened() {
                 // The second attempt removes it.
-                Err(KvError::Open(error)) if error.is_corrupt() => opener.inner.open_for_reading(),
+                Err(KvError::Open(error)) if error.is_corrupt() => opener.inner.opened(),
                 opened => opened,
             };
             opener.failed = match opened {

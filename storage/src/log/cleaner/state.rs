@@ -12,7 +12,7 @@
 
 use protocol::ids::Offset;
 
-use crate::log::checkpoint::{read_whole, write_atomically};
+use crate::log::checkpoint::{read_if_there, write_atomically};
 use crate::log::error::LogError;
 use crate::log::frame::{i64_at, u32_at};
 use crate::log::segment::SegmentPlace;
@@ -35,15 +35,8 @@ impl CleanState {
             return Ok(offset);
         }
         let path = place.directory.join(NAME);
-        let there = place
-            .disk
-            .exists(&path)
-            .map_err(LogError::io("cannot look for", &path))?;
-        let read = match there {
-            true => decode(&read_whole(&*place.disk, &path)?),
-            false => None,
-        };
-        let offset = read.unwrap_or_default();
+        let read = read_if_there(&*place.disk, &path)?;
+        let offset = read.and_then(|bytes| decode(&bytes)).unwrap_or_default();
         self.first_dirty = Some(offset);
         Ok(offset)
     }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use protocol::ids::Offset;
 
 use crate::env::{Disk, OpenMode};
-use crate::log::checkpoint::read_whole;
+use crate::log::checkpoint::read_if_there;
 use crate::log::error::LogError;
 use crate::log::frame::{i64_at, u32_at};
 use crate::log::segment::{SegmentHeader, SegmentPlace, file_name, read_header};
@@ -29,8 +29,8 @@ const VERSION: u32 = 1;
 const HEADER_LENGTH: usize = 16;
 const ENTRY_LENGTH: usize = 16;
 
-fn path(place: &SegmentPlace) -> PathBuf {
-    place.directory.join(NAME)
+fn path(directory: &Path) -> PathBuf {
+    directory.join(NAME)
 }
 
 fn temporary(place: &SegmentPlace) -> PathBuf {
@@ -65,13 +65,15 @@ pub(super) fn prepare(
 
 /// From here on all of them count. Where this fails, nobody knows.
 pub(super) fn decide(place: &SegmentPlace) -> io::Result<()> {
-    place.disk.rename(&temporary(place), &path(place))?;
+    place
+        .disk
+        .rename(&temporary(place), &path(&place.directory))?;
     place.disk.sync_directory(&place.directory)
 }
 
 /// They are in place, durably.
 pub(super) fn forget(place: &SegmentPlace) -> Result<(), LogError> {
-    let path = path(place);
+    let path = path(&place.directory);
     place
         .disk
         .remove_file(&path)
@@ -105,15 +107,11 @@ pub(in crate::log) fn decided(
     disk: &dyn Disk,
     directory: &Path,
 ) -> Result<Option<Vec<(Offset, PathBuf)>>, LogError> {
-    let exists = |path: &Path| {
-        disk.exists(path)
-            .map_err(LogError::io("cannot look for", path))
-    };
-    let list = directory.join(NAME);
-    if !exists(&list)? {
+    let list = path(directory);
+    let Some(bytes) = read_if_there(disk, &list)? else {
         return Ok(None);
-    }
-    let Some(named) = decode(&read_whole(disk, &list)?) else {
+    };
+    let Some(named) = decode(&bytes) else {
         return Err(LogError::Format {
             path: list,
             what: "a damaged list of cleaned segments".to_owned(),
@@ -122,7 +120,10 @@ pub(in crate::log) fn decided(
     let mut decided = Vec::with_capacity(named.len());
     for (base, generation) in named {
         let path = waiting(directory, base);
-        let is_named = exists(&path)?
+        let there = disk
+            .exists(&path)
+            .map_err(LogError::io("cannot look for", &path))?;
+        let is_named = there
             && SegmentHeader::decode(&read_header(disk, &path)?)
                 .is_some_and(|header| header.base == base && header.generation == generation);
         if is_named {

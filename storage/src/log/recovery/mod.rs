@@ -273,13 +273,7 @@ impl Recovery<'_> {
     fn saved_index(&self, c: &Checkpoint, header: &SegmentHeader) -> Result<SparseIndex, LogError> {
         let path = self.place.path(c.segment_base, "index");
         let interval = self.place.index_interval;
-        let there = self
-            .place
-            .disk
-            .exists(&path)
-            .map_err(LogError::io("cannot look for", &path))?;
-        if there {
-            let bytes = checkpoint::read_whole(&*self.place.disk, &path)?;
+        if let Some(bytes) = checkpoint::read_if_there(&*self.place.disk, &path)? {
             let saved = SparseIndex::decode_growing(
                 &bytes,
                 c.segment_base,

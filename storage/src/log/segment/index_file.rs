@@ -66,16 +66,11 @@ impl Segment {
     /// or does not hold.
     pub(super) fn load_index(self: &Arc<Self>) -> Result<Arc<SparseIndex>, LogError> {
         let path = self.index_path();
-        let mut index = None;
-        if self
-            .disk
-            .exists(&path)
-            .map_err(LogError::io("cannot look for", &path))?
-        {
-            let bytes = crate::log::checkpoint::read_whole(&*self.disk, &path)?;
-            index = SparseIndex::decode_closed(&bytes, self.header.base, self.header.salt)
-                .filter(|index| index.summary().length == self.length());
-        }
+        let index = crate::log::checkpoint::read_if_there(&*self.disk, &path)?
+            .and_then(|bytes| {
+                SparseIndex::decode_closed(&bytes, self.header.base, self.header.salt)
+            })
+            .filter(|index| index.summary().length == self.length());
         let index = match index {
             Some(index) => index,
             None => {

@@ -36,9 +36,7 @@ impl IndexWalk {
         length: u64,
     ) -> Result<Self, LogError> {
         let path = segment.with_extension("index");
-        let there = disk
-            .exists(&path)
-            .map_err(LogError::io("cannot look for", &path))?;
+        let bytes = checkpoint::read_if_there(disk, &path)?;
         let mut walk = IndexWalk {
             path,
             base: header.base,
@@ -48,8 +46,7 @@ impl IndexWalk {
             record_time_max: NO_TIME,
             mismatch: None,
         };
-        if there {
-            let bytes = checkpoint::read_whole(disk, &walk.path)?;
+        if let Some(bytes) = bytes {
             match SparseIndex::decode_closed(&bytes, header.base, header.salt) {
                 Some(index) if index.summary().length == length => walk.index = Some(index),
                 // The segment was cut after its index was written.
